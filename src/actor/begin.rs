@@ -13,7 +13,7 @@ use super::resume::{resume, run_again_from};
 use super::verdict::ReportKind;
 use crate::base::clock;
 use crate::base::fail;
-use crate::chain::Link;
+use crate::chain::{Link, MIGRATE};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
 use crate::guest::Interruption;
@@ -58,7 +58,9 @@ impl Beginner<'_> {
     fn give_up(&mut self, executor: &mut Executor, open: OpenTransition) -> Result<(), Down> {
         let detail = format!("the process ended {ATTEMPTS} times while it was resumed");
         let reason = FailureReason::Interrupted;
-        if !open.asked_for || open.is_init() {
+        if !open.asked_for || open.is_init() || open.is_migration() {
+            self.progress.is_migrating = open.is_migration();
+            self.progress.successor.clone_from(&open.successor);
             return Err(Down::Failed { reason, detail, reply: open.reply });
         }
         let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
@@ -83,8 +85,10 @@ impl Beginner<'_> {
         if open.successor.is_none() {
             self.start_listeners()?;
         }
-        if open.is_init() {
-            return self.resume_init(executor, beginning, open);
+        if open.is_init() || open.is_migration() {
+            self.progress.is_migrating = open.is_migration();
+            self.progress.successor.clone_from(&open.successor);
+            return self.resume_first(executor, beginning, open);
         }
         let successor = open.successor.clone();
         if successor.is_none() {
@@ -95,7 +99,8 @@ impl Beginner<'_> {
         successor.map_or(Ok(()), |spec| Err(Down::Succeeded(spec)))
     }
 
-    fn resume_init(
+    /// Goes on with an `init` or a `migrate`.
+    fn resume_first(
         &mut self,
         executor: &mut Executor,
         beginning: &mut Beginning,
@@ -109,6 +114,7 @@ impl Beginner<'_> {
             notice.as_ref().map(Notice::owed)
         });
         let closing = self.initialised(end)?;
+        self.note_migrated(executor);
         match successor {
             Some(spec) => {
                 let set = self.context.set_status(ActorStatus::Running);
@@ -124,28 +130,54 @@ impl Beginner<'_> {
 
     /// Begins an incarnation at a place in the chain where no transition is open.
     fn begin_anew(&mut self, executor: &mut Executor, beginning: &mut Beginning) -> Result<(), Down> {
-        let listening = self.start_listeners();
+        // What goes on with another build at once starts nothing that would not be its own.
+        let listening = if beginning.successor.is_none() { self.start_listeners() } else { Ok(()) };
+        let first = self.first_call(beginning);
         let mut notice = None;
-        if !beginning.run_init && listening.is_ok() {
+        if first.is_none() && listening.is_ok() && beginning.successor.is_none() {
             notice = beginning.notice.take().and_then(|kind| self.context.reserve_notice(kind));
         }
         self.record_started(executor, beginning, notice.as_ref(), false)?;
+        fail::point("begun");
+        fail::point_after("begun-committed", || _ = self.context.theater.journal.flush());
         listening?;
-        if !beginning.run_init {
+        if let Some(successor) = beginning.successor.take() {
+            return Err(Down::Succeeded(successor));
+        }
+        let Some(job) = first else {
             let closing = executor.recorder().chain().head_link();
             self.announce_up(beginning, closing, notice);
             return Ok(());
-        }
+        };
         let kind = beginning.notice.take();
-        let params = (self.context.actor.id.to_string(),).to_cbor();
-        let job = Job::new(INIT, params, Caller::Runtime, beginning.cause.clone());
+        self.progress.is_migrating = !beginning.run_init;
         let end = executor.transition(job, &mut |_| {
             notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
             notice.as_ref().map(Notice::owed)
         });
         let closing = self.initialised(end)?;
+        self.note_migrated(executor);
         self.announce_up(beginning, Some(closing), notice);
         Ok(())
+    }
+
+    /// The call that is due before the actor takes deliveries: `init`, or `migrate`.
+    fn first_call(&self, beginning: &Beginning) -> Option<Job> {
+        if beginning.run_init {
+            let params = (self.context.actor.id.to_string(),).to_cbor();
+            return Some(Job::new(INIT, params, Caller::Runtime, beginning.cause.clone()));
+        }
+        let from = beginning.migrates_from?;
+        Some(Job::new(MIGRATE, (from.to_string(),).to_cbor(), Caller::Runtime, None))
+    }
+
+    /// Notes that the actor's state is one of the build that it runs, if `migrate` has returned.
+    fn note_migrated(&mut self, executor: &Executor) {
+        if std::mem::take(&mut self.progress.is_migrating)
+            && let Some(trial) = &mut self.progress.trial
+        {
+            (trial.made_by, trial.has_written_rows) = (None, executor.has_written_rows());
+        }
     }
 
     /// The event that closed `init`, or the end of the actor if `init` went wrong.
@@ -251,6 +283,10 @@ impl Beginner<'_> {
         // The incarnation counts from here on, even if it never comes up. It must not count earlier: if the event were
         // not recorded, the chain would lack this number.
         self.progress.recorded = beginning.incarnation;
+        if beginning.reason == StartReason::Upgrade {
+            let before = self.progress.trial.as_ref().and_then(|trial| trial.before.clone());
+            self.context.report(ReportKind::Upgraded { spec: Arc::clone(spec), before });
+        }
         theater.registry.update(actor.id, |entry| {
             (entry.has_begun, entry.ended, entry.incarnation) = (true, None, beginning.incarnation);
         });
@@ -268,8 +304,13 @@ impl Beginner<'_> {
         (progress.recovering, progress.was_up, progress.panicked) = (false, true, false);
         context.theater.registry.update(context.actor.id, |entry| entry.since_ms = clock::unix_ms());
         let set = context.set_status(ActorStatus::Running);
-        if beginning.reason == StartReason::Restart {
-            log::info!("actor {} runs again: incarnation {}", context.name(), progress.recorded);
+        match beginning.reason {
+            StartReason::Restart => log::info!("actor {} runs again: incarnation {}", context.name(), progress.recorded),
+            StartReason::Upgrade => {
+                let digest = context.spec.digest();
+                log::info!("actor {} runs the component {digest} now: incarnation {}", context.name(), progress.recorded);
+            }
+            StartReason::Spawn | StartReason::Fork | StartReason::Recovery => {}
         }
         // The supervisor is told first, because the parent and the spawner may ask it for another change as soon as they
         // hear of this one.

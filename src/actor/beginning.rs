@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::context::ActorContext;
 use super::spec::Spec;
+use super::trial::{Trial, upgraded};
 use super::verdict::SpawnReply;
 use crate::base::id::Incarnation;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{Call, StartReason};
-use crate::chain::{ChainEvent, EventKind, Head, Link, StateChain};
+use crate::chain::data::{Call, StartReason, Started};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, Head, Link, MIGRATE, StateChain};
 use crate::guest::wit::ChildEventKind;
 use crate::handlers::INIT;
 use crate::manifest::RestartState;
@@ -24,6 +25,10 @@ pub(crate) struct Beginning {
     pub(crate) incarnation: Incarnation,
     pub(crate) state: Option<Arc<[u8]>>,
     pub(crate) run_init: bool,
+    /// The component that made the state, if it is to be migrated first.
+    pub(crate) migrates_from: Option<ComponentDigest>,
+    /// The manifest and component that the actor goes on with after this beginning.
+    pub(crate) successor: Option<Arc<Spec>>,
     /// The digest of the rows that a fork begins with.
     pub(crate) rows: Option<[u8; 32]>,
     /// The parent's event that spawns the actor; for a fork, the event that is forked.
@@ -64,6 +69,11 @@ impl OpenTransition {
         self.call().is_some_and(|call| call.function() == INIT.full)
     }
 
+    /// Whether the open transition migrates the actor's state.
+    pub(super) fn is_migration(&self) -> bool {
+        self.call().is_some_and(|call| call.function() == MIGRATE.full)
+    }
+
     /// The client for which the open call was made, if its `return` may promise to tell of its end.
     pub(super) fn client_call(&self) -> Option<ClientCall> {
         let call = self.call()?;
@@ -86,23 +96,34 @@ pub(crate) struct Again {
     /// The parent's event that spawned the actor, if its `init` has never begun.
     pub(crate) cause: Option<Link>,
     pub(crate) open: Option<Box<OpenTransition>>,
+    /// The manifest and component that the actor goes on with after this beginning.
+    pub(crate) successor: Option<Arc<Spec>>,
 }
 
-/// Reads the end of the actor's chain and its state from the journal, and makes a [`Beginning`] of `again`.
+/// Reads the end of the actor's chain and its state from the journal, and makes a [`Beginning`] of `again`, with the upgrade that
+/// is on trial then. `before` is the build from before, if that is known.
 ///
 /// The error comes with the caller who waits for the actor.
 #[inline(never)]
-pub(super) fn read_on(context: &ActorContext, again: Again) -> Result<Box<Beginning>, (String, Option<SpawnReply>)> {
-    match read_journal(context, &again) {
-        Ok(beginning) => {
-            let Again { reply, notice, cause, open, .. } = again;
-            Ok(Box::new(Beginning { reply, notice, cause, open, ..beginning }))
+pub(super) fn read_on(
+    context: &ActorContext,
+    before: Option<&Arc<Spec>>,
+    again: Again,
+) -> Result<(Box<Beginning>, Option<Box<Trial>>), (String, Option<SpawnReply>)> {
+    match read_journal(context, before, &again) {
+        Ok((beginning, trial)) => {
+            let Again { reply, notice, cause, open, successor, .. } = again;
+            Ok((Box::new(Beginning { reply, notice, cause, open, successor, ..beginning }), trial))
         }
         Err(why) => Err((why, again.reply)),
     }
 }
 
-fn read_journal(context: &ActorContext, again: &Again) -> Result<Beginning, String> {
+fn read_journal(
+    context: &ActorContext,
+    before: Option<&Arc<Spec>>,
+    again: &Again,
+) -> Result<(Beginning, Option<Box<Trial>>), String> {
     let journal = &context.theater.journal;
     journal.flush().map_err(|error| error.to_string())?;
     let reader = journal.reader().map_err(|error| error.to_string())?;
@@ -116,12 +137,26 @@ fn read_journal(context: &ActorContext, again: &Again) -> Result<Beginning, Stri
         state.map_err(|error| format!("its history cannot be read: {error}"))?.map(Arc::from)
     };
     let head = Head { sequence: last.sequence, hash: last.hash };
-    Ok(Beginning {
+    let trial = Trial::on_chain(context, &reader, before.into_iter().chain([&context.spec]))?;
+    let (state, trial) = match again.reason {
+        _ if initial => (state, None),
+        StartReason::Upgrade => {
+            let newest = reader.newest_started(context.actor).map_err(unreadable)?.ok_or("it has no history")?;
+            let component = newest.read::<Started>().map_err(|error| error.to_string())?.component;
+            upgraded(&context.spec, (before, component), state, trial)
+        }
+        StartReason::Restart => (state, trial.filter(|trial| trial.is_unmigrated())),
+        StartReason::Spawn | StartReason::Fork | StartReason::Recovery => (state, trial),
+    };
+    let migrates_from = trial.as_ref().and_then(|trial| trial.migrates_from(&context.spec.program));
+    let beginning = Beginning {
         reason: again.reason,
         chain: StateChain::after(context.actor.id, head),
         incarnation: again.incarnation,
         state,
         run_init: initial,
+        migrates_from,
+        successor: None,
         rows: None,
         cause: None,
         reply: None,
@@ -129,5 +164,6 @@ fn read_journal(context: &ActorContext, again: &Again) -> Result<Beginning, Stri
         interrupted: again.open.is_none()
             && matches!(last.kind(), Some(EventKind::Call | EventKind::Intent | EventKind::HostCall)),
         open: None,
-    })
+    };
+    Ok((beginning, trial))
 }

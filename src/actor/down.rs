@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::context::ActorContext;
 use super::executor::Transition;
+use super::listeners::ChangedListeners;
 use super::spec::Spec;
+use super::upgrade::Upgrade;
 use crate::base::fail;
 use crate::chain::data::FailureReason;
 use crate::guest::Interruption;
@@ -20,6 +22,8 @@ pub(super) enum Down {
     Ordered { order: Order, reply: Reply },
     /// The actor has had nothing to do for a while, and gives its thread back. Its incarnation goes on when it wakes.
     Asleep,
+    /// The actor goes on with another manifest and component, as it was asked to.
+    Upgraded(Box<(Upgrade, ChangedListeners)>),
     /// The runtime is shutting down. The chain stays as it is, and the next start goes on from there.
     Suspended,
     /// The actor has finished the transition that an earlier process left open, and goes on with another manifest or
@@ -97,7 +101,7 @@ impl Down {
             Self::Failed { reason, detail, .. } => LifecycleError::Failed(ActorFailure::new(*reason, detail.as_str())),
             Self::Ordered { .. } => "stopped before it was up".into(),
             // Who sleeps has been up.
-            Self::Suspended | Self::Succeeded(_) | Self::Asleep => LifecycleError::ShuttingDown,
+            Self::Suspended | Self::Succeeded(_) | Self::Upgraded(_) | Self::Asleep => LifecycleError::ShuttingDown,
             Self::Unrecorded => JournalDown.into(),
         }
     }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::context::ActorContext;
 use super::down::Down;
+use super::listeners::ChangedListeners;
 use super::progress::Progress;
 use super::spec::Spec;
+use super::upgrade::Upgrade;
 use super::verdict::ReportKind;
 use crate::chain::Link;
 use crate::chain::cbor::Cbor;
@@ -28,6 +30,10 @@ pub(super) enum Settled {
     Over,
     /// Another incarnation begins at once, with this manifest and component.
     Succeeded(Arc<Spec>),
+    /// Another incarnation begins at once, with the manifest and component that were asked for.
+    Upgraded(Box<(Upgrade, ChangedListeners)>),
+    /// Another incarnation begins at once, with the build and the state from before the upgrade.
+    TakenBack,
     /// The thread ends, and the incarnation does not.
     Asleep,
 }
@@ -50,9 +56,9 @@ impl IncarnationEnd<'_> {
     /// Closes the mailbox to new deliveries, unless the actor may be restarted: a restart keeps the queue.
     pub(super) fn close_mailbox_unless_restarted(&self, down: &Down) {
         let kept = match down {
-            Down::Failed { .. } => self.may_be_restarted(),
+            Down::Failed { .. } => self.may_be_restarted() || self.progress.takes_back,
             Down::Ordered { order, .. } => order.kind == OrderKind::Cycle,
-            Down::Succeeded(_) | Down::Asleep => true,
+            Down::Succeeded(_) | Down::Upgraded(_) | Down::Asleep => true,
             Down::Suspended | Down::Unrecorded => false,
         };
         if !kept {
@@ -74,6 +80,7 @@ impl IncarnationEnd<'_> {
             Down::Failed { reason, detail, reply } => self.settle_failure(recorder, (reason, detail), reply),
             Down::Ordered { order, reply } => self.settle_order(recorder, order, reply),
             Down::Succeeded(spec) => Settled::Succeeded(spec),
+            Down::Upgraded(upgrade) => Settled::Upgraded(upgrade),
             Down::Asleep => {
                 self.note_survival();
                 Settled::Asleep
@@ -106,8 +113,10 @@ impl IncarnationEnd<'_> {
         reply: Reply,
     ) -> Settled {
         let context = self.context;
-        let kept = self.may_be_restarted();
+        let takes_back = self.progress.takes_back;
+        let kept = self.may_be_restarted() || takes_back;
         let dropped = match context.spec.manifest.supervision.restart_state {
+            _ if takes_back => Vec::new(),
             _ if !kept => self.mailbox.drain(),
             RestartState::Last => Vec::new(),
             // The restarted actor begins from its initial state. The messages that wait were sent to the state that is
@@ -128,7 +137,9 @@ impl IncarnationEnd<'_> {
         let outcome = Outcome::Failed(ActorFailure::new(reason, detail.clone()));
         // The supervisor is told first, because a sender or the parent may ask it for a restart as soon as they hear of
         // the failure.
-        context.report(ReportKind::Failed { reason, detail });
+        if !takes_back {
+            context.report(ReportKind::Failed { reason, detail });
+        }
         context.answer(reply, Answer { outcome, closing: Some(closing.clone()) });
         context.refuse(dropped, "failed", Some(&closing));
         if ends {
@@ -137,7 +148,7 @@ impl IncarnationEnd<'_> {
         if let Some(notice) = notice {
             notice.fill(closing, set);
         }
-        Settled::Await
+        if takes_back { Settled::TakenBack } else { Settled::Await }
     }
 
     fn settle_order(&mut self, recorder: &mut Recorder, order: Order, reply: Reply) -> Settled {

@@ -14,7 +14,7 @@ use crate::base::metrics::ActorMetrics;
 use crate::base::thread::panic_message;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Encoded, FailureReason, NamedState, Refused, Return, StateAfter};
-use crate::chain::{Function, KeyDigest, Link};
+use crate::chain::{Function, KeyDigest, Link, MIGRATE};
 use crate::guest::{CallEnd, Guest, Interruption, PutOff, Recorder, Script};
 use crate::handlers::INIT;
 use crate::journal::{Attached, Cause, Owed, StateWrite};
@@ -82,13 +82,17 @@ pub(crate) struct Executor {
     state: Option<Arc<[u8]>>,
     /// The sequence of the event whose state was last kept, and when that was.
     kept_at: (u64, Instant),
+    /// A call other than `migrate` has returned, or was refused.
+    has_returned: bool,
+    /// The last call that returned has written rows of the table.
+    has_written_rows: bool,
     /// The counters of the actor's calls and the log of its refusals; none if nobody counts.
     measured: Option<(Arc<ActorMetrics>, Refusals)>,
 }
 
 impl Executor {
     pub(crate) fn new(guest: Guest, state: Option<Arc<[u8]>>) -> Self {
-        Self { guest, state, kept_at: (0, clock::now()), measured: None }
+        Self { guest, state, kept_at: (0, clock::now()), has_returned: false, has_written_rows: false, measured: None }
     }
 
     /// Counts calls from here on, and logs the refusals of the actor called `name`.
@@ -122,6 +126,16 @@ impl Executor {
     /// Sets the state, and gives up what was computed since.
     pub(crate) fn set_state(&mut self, state: Option<Arc<[u8]>>) {
         self.state = state;
+    }
+
+    /// Whether a call other than `migrate` has returned, or was refused.
+    pub(crate) fn has_returned(&self) -> bool {
+        self.has_returned
+    }
+
+    /// Whether the last call that returned has written rows of the table.
+    pub(crate) fn has_written_rows(&self) -> bool {
+        self.has_written_rows
     }
 
     pub(crate) fn guest(&mut self) -> &mut Guest {
@@ -235,6 +249,7 @@ impl Executor {
         let owes = owes.filter(|_| deferred.is_none());
         let recorder = self.guest.recorder();
         let rows = recorder.rows_written();
+        self.has_written_rows = !rows.is_empty();
         let is_read = unchanged && owes.is_none() && deferred.is_none() && rows.is_empty();
         let record = if is_read { Recorder::record_of_read } else { Recorder::record };
         let attached = Attached { state: write, owes, rows, ..Attached::default() };
@@ -242,6 +257,7 @@ impl Executor {
         match record(recorder, function.returned, returned.to_cbor(), attached) {
             Ok(closing) => {
                 let rests_on = recorder.rests_on();
+                self.has_returned |= function.full != MIGRATE.full;
                 // The state changes only after it is recorded, and so does the table.
                 self.state = state;
                 if let Err(interruption) = recorder.close_call(closing.sequence) {
@@ -281,6 +297,7 @@ impl Executor {
         let attached = Attached { state, settles, ..Attached::default() };
         match recorder.record_of_read(function.refused, refused.to_cbor(), attached) {
             Ok(closing) => {
+                self.has_returned |= function.full != MIGRATE.full;
                 let rests_on = recorder.rests_on();
                 Transition::Closed { outcome: Outcome::Refused(refused.message), closing, rests_on, deferred: None }
             }

@@ -31,6 +31,8 @@ mod runtime;
 mod serve;
 mod sleeper;
 mod spec;
+mod trial;
+mod upgrade;
 mod verdict;
 
 pub(crate) use audit::grounds;
@@ -44,4 +46,5 @@ pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};
 pub(crate) use sleeper::{Sleeper, SleptAt};
 pub(crate) use spec::{SharedSpecs, Spec};
+pub(crate) use upgrade::{Upgrade, UpgradeSlot};
 pub(crate) use verdict::{Report, ReportKind, SpawnReply, Verdict};

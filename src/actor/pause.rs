@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::context::ActorContext;
+use super::upgrade::UpgradeSlot;
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::stack;
@@ -18,6 +19,7 @@ pub(super) struct Waiting<'a> {
     pub(super) context: &'a ActorContext,
     pub(super) mailbox: &'a MailboxOwner,
     pub(super) stop: &'a StopSignal,
+    pub(super) upgrades: &'a UpgradeSlot,
     pub(super) has_monitors: bool,
     pub(super) replies: Option<&'a ActorRequests>,
     pub(super) timers: Option<&'a ActorTimers>,
@@ -28,6 +30,7 @@ impl Waiting<'_> {
         (self.has_monitors && self.mailbox.is_rung())
             || self.replies.is_some_and(ActorRequests::is_rung)
             || self.timers.is_some_and(ActorTimers::is_rung)
+            || self.upgrades.is_waited_in()
     }
 
     /// When the deadline of an asynchronous request may have passed; `None` if no request is open.

@@ -1,6 +1,10 @@
 //! How far an actor has come: which incarnation its chain has reached, whether it was ever up, how its last incarnation
 //! ended.
 
+use std::sync::Arc;
+
+use super::spec::Spec;
+use super::trial::Trial;
 use crate::base::id::Incarnation;
 use crate::system::ActorStatus;
 
@@ -21,11 +25,31 @@ pub(super) struct Progress {
     pub(super) panicked: bool,
     /// How many starts in a row have resumed the last resumed transition without finishing it, this start included.
     pub(super) attempts: u64,
+    /// The upgrade that is on trial.
+    pub(super) trial: Option<Box<Trial>>,
+    /// The actor's state is being migrated.
+    pub(super) is_migrating: bool,
+    /// The incarnation has failed so that the upgrade is taken back.
+    pub(super) takes_back: bool,
+    /// What the command line names for the actor, while a transition of another build is resumed.
+    pub(super) successor: Option<Arc<Spec>>,
 }
 
 impl Progress {
     /// The progress of an actor whose thread begins now.
     pub(super) fn new(was_up: bool, is_fork: bool, recorded: Incarnation) -> Self {
-        Self { recovering: false, recorded_end: None, was_up, is_fork, recorded, panicked: false, attempts: 0 }
+        Self {
+            recovering: false,
+            recorded_end: None,
+            was_up,
+            is_fork,
+            recorded,
+            panicked: false,
+            attempts: 0,
+            trial: None,
+            is_migrating: false,
+            takes_back: false,
+            successor: None,
+        }
     }
 }

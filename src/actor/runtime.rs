@@ -39,23 +39,25 @@ use super::context::ActorContext;
 use super::down::Down;
 use super::ending::{IncarnationEnd, Settled};
 use super::executor::Executor;
-use super::listeners::Listeners;
+use super::listeners::{ChangedListeners, Listeners};
 use super::progress::Progress;
-use super::serve::serve;
+use super::serve::{Served, Upgrading, serve, take_from_aside};
 use super::sleeper::{Sleeper, SleptAt};
 use super::spec::Spec;
+use super::trial::{Trial, upgraded};
+use super::upgrade::{Upgrade, UpgradeSlot};
 use super::verdict::{Report, ReportKind, SpawnReply, Verdict};
 use crate::base::fail;
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::panic_message;
 use crate::base::wait;
 use crate::chain::data::{FailureReason, StartReason};
-use crate::chain::{Head, Link, StateChain};
+use crate::chain::{ComponentDigest, Head, Link, StateChain, is_own_fault};
 use crate::guest::wit::ChildEventKind;
 use crate::guest::{Extensions, Guest, HostState, Live, Recorder};
 use crate::journal::ActorKey;
-use crate::manifest::RestartState;
-use crate::system::{ActorStatus, Awaited, MailboxOwner, Reply, StopSignal, TheaterHandle};
+use crate::manifest::{RestartState, UpgradeFailure};
+use crate::system::{ActorStatus, Awaited, LifecycleError, MailboxOwner, Reply, StopSignal, TheaterHandle};
 
 /// Everything that an actor's thread owns.
 pub(crate) struct ActorRuntime {
@@ -63,12 +65,15 @@ pub(crate) struct ActorRuntime {
     mailbox: MailboxOwner,
     stop: Arc<StopSignal>,
     verdicts: Receiver<Verdict>,
+    /// Where an upgrade waits for the thread.
+    upgrades: Arc<UpgradeSlot>,
+    /// The build from before the newest upgrade, as long as there is a way back to it.
+    before: Option<Arc<Spec>>,
     listeners: Listeners,
     progress: Progress,
 }
 
 /// What is known of an actor's earlier incarnations when its thread begins.
-#[derive(Clone, Copy)]
 pub(crate) struct Lived {
     /// Whether one of them has been up.
     pub(crate) was_up: bool,
@@ -76,6 +81,8 @@ pub(crate) struct Lived {
     pub(crate) is_fork: bool,
     /// The newest incarnation on its chain; 0 before the first.
     pub(crate) recorded: Incarnation,
+    /// The build from before its newest upgrade, as long as there is a way back to it.
+    pub(crate) before: Option<Arc<Spec>>,
 }
 
 /// What the thread does after an incarnation.
@@ -109,13 +116,15 @@ impl ActorRuntime {
         theater: TheaterHandle,
         mailbox: MailboxOwner,
         stop: Arc<StopSignal>,
-        Lived { was_up, is_fork, recorded }: Lived,
+        Lived { was_up, is_fork, recorded, before }: Lived,
     ) -> Self {
         Self {
             context: ActorContext { actor, parent, spec, theater, report: Box::new(|_| ()), committed: Arc::default() },
             mailbox,
             stop,
             verdicts: bounded(0).1,
+            upgrades: Arc::default(),
+            before,
             listeners: Listeners::default(),
             progress: Progress::new(was_up, is_fork, recorded),
         }
@@ -124,6 +133,11 @@ impl ActorRuntime {
     /// Connects the runtime with the supervisor: `verdicts` come from it, and `report` takes reports to it.
     pub(crate) fn connect(&mut self, verdicts: Receiver<Verdict>, report: Box<dyn Fn(Report) + Send>) {
         (self.verdicts, self.context.report) = (verdicts, report);
+    }
+
+    /// Where an upgrade can be left for the thread.
+    pub(crate) fn upgrades(&self) -> Arc<UpgradeSlot> {
+        Arc::clone(&self.upgrades)
     }
 
     /// Lets the thread listen to another stop signal.
@@ -147,9 +161,12 @@ impl ActorRuntime {
     /// Reads from the journal where the chain goes on. `None` if that cannot be read; then all callers who wait have
     /// been told.
     #[inline(never)]
-    fn read_on(&self, again: Again) -> Option<Box<Beginning>> {
-        match read_on(&self.context, again) {
-            Ok(beginning) => Some(beginning),
+    fn read_on(&mut self, again: Again) -> Option<Box<Beginning>> {
+        match read_on(&self.context, self.before.as_ref(), again) {
+            Ok((beginning, trial)) => {
+                self.progress.trial = trial;
+                Some(beginning)
+            }
             Err((why, reply)) => {
                 self.cannot_go_on(&why);
                 if let Some(reply) = reply {
@@ -224,17 +241,100 @@ impl ActorRuntime {
     /// Runs one incarnation, from `started` to its end, which is not recorded yet.
     #[inline(never)]
     fn incarnation(&mut self, mut beginning: Box<Beginning>) -> Box<EndedIncarnation> {
+        self.take_upgrade_up(&mut beginning);
+        (self.progress.is_migrating, self.progress.takes_back) = (false, false);
         let mut executor = self.executor_of(&mut beginning);
         let Self { context, mailbox, stop, listeners, progress, .. } = &mut *self;
         let begun = Beginner { context, stop, progress, listeners }.begin(&mut executor, &mut beginning);
         let down = match begun {
             Ok(()) => {
-                let sleeps_after = if listeners.are_open() { None } else { context.sleeps_after() };
-                serve(context, mailbox, stop, &mut executor, sleeps_after)
+                take_from_aside(context, mailbox);
+                self.serve(&mut executor)
             }
             Err(down) => down,
         };
         self.taken_apart(executor, beginning.reply, down)
+    }
+
+    /// Takes deliveries until the incarnation is over, or until an upgrade can begin.
+    fn serve(&mut self, executor: &mut Executor) -> Down {
+        loop {
+            let Self { context, mailbox, stop, upgrades, listeners, progress, .. } = &mut *self;
+            let sleeps_after = if listeners.are_open() { None } else { context.sleeps_after() };
+            let upgrading = Upgrading { slot: upgrades, is_on_trial: progress.trial.is_some() };
+            match serve(context, mailbox, stop, executor, sleeps_after, &upgrading) {
+                Served::Down(down) => return down,
+                Served::Proven => self.end_trial(),
+                Served::Upgrade(upgrade) => {
+                    if let Some(prepared) = self.prepare(upgrade) {
+                        return Down::Upgraded(prepared);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts the listeners that the actor has after an upgrade. If that cannot be done, the upgrade is refused.
+    #[inline(never)]
+    fn prepare(&self, upgrade: Box<Upgrade>) -> Option<Box<(Upgrade, ChangedListeners)>> {
+        fail::point("upgrading");
+        match self.listeners.change(&self.context, &upgrade.spec) {
+            Ok(changed) => Some(Box::new((*upgrade, changed))),
+            Err(why) => {
+                upgrade.reply.answer(&self.context.theater.registry, Err(why.into()));
+                None
+            }
+        }
+    }
+
+    /// There is no way back to the build from before any more.
+    fn end_trial(&mut self) {
+        let (trial, before) = (self.progress.trial.take(), self.before.take());
+        if trial.is_some() || before.is_some() {
+            self.context.report(ReportKind::Proven);
+        }
+    }
+
+    /// Begins with the upgrade that waits, if the actor is about to begin again anyway.
+    #[inline(never)]
+    fn take_upgrade_up(&mut self, beginning: &mut Beginning) {
+        if beginning.reason != StartReason::Restart || beginning.open.is_some() {
+            return;
+        }
+        let Some(prepared) = self.upgrades.take().and_then(|upgrade| self.prepare(upgrade)) else { return };
+        let (Upgrade { spec, reply }, changed) = *prepared;
+        self.adopt(&spec, changed);
+        beginning.reply = Some(match beginning.reply.take() {
+            Some(other) => SpawnReply::both(other, reply),
+            None => reply,
+        });
+        if !beginning.run_init {
+            let last = beginning.state.take();
+            (beginning.state, beginning.migrates_from) = self.upgrade_state(last);
+            beginning.reason = StartReason::Upgrade;
+        }
+    }
+
+    /// The actor runs `spec` from here on. The build that it ran until now is kept in `before`.
+    fn adopt(&mut self, spec: &Spec, changed: ChangedListeners) {
+        let spec = spec.beginning_with(self.context.spec.init_state.clone());
+        let limits = &spec.manifest.limits;
+        self.mailbox.bound(limits.mailbox_deliveries, limits.mailbox_bytes);
+        self.context.theater.registry.adopt(self.context.actor.id, spec.common_entry());
+        self.before = Some(std::mem::replace(&mut self.context.spec, spec));
+        self.listeners.replace(&self.context, changed);
+    }
+
+    /// After [`ActorRuntime::adopt`]: the state that the upgrade begins with, and the component that made it, if it is to be
+    /// migrated.
+    fn upgrade_state(&mut self, last: Option<Arc<[u8]>>) -> (Option<Arc<[u8]>>, Option<ComponentDigest>) {
+        let old = self.before.take().expect("another build was adopted");
+        let trial = self.progress.trial.take();
+        let (state, trial) = upgraded(&self.context.spec, (Some(&old), old.digest()), last, trial);
+        self.before = trial.as_ref().and_then(|trial| trial.before.clone());
+        let migrates_from = trial.as_ref().and_then(|trial| trial.migrates_from(&self.context.spec.program));
+        self.progress.trial = trial;
+        (state, migrates_from)
     }
 
     /// Runs the rest of an incarnation that slept.
@@ -248,8 +348,11 @@ impl ActorRuntime {
         committed.store(head.sequence + 1, Ordering::Release);
         let mut executor = self.executor(StateChain::after(actor.id, head), state, None);
         executor.kept_at(kept_at);
-        let Self { context, mailbox, stop, .. } = &mut *self;
-        let down = serve(context, mailbox, stop, &mut executor, context.sleeps_after());
+        if self.before.is_some() {
+            let reader = self.context.theater.journal.reader().map_err(|error| error.to_string())?;
+            self.progress.trial = Trial::on_chain(&self.context, &reader, self.before.as_ref())?;
+        }
+        let down = self.serve(&mut executor);
         Ok(self.taken_apart(executor, None, down))
     }
 
@@ -296,12 +399,25 @@ impl ActorRuntime {
         reason = "the caller waits for long, and would hold in its frame what it passes by value"
     )]
     fn taken_apart(&mut self, executor: Box<Executor>, reply: Option<SpawnReply>, down: Down) -> Box<EndedIncarnation> {
+        if executor.has_returned() {
+            self.end_trial();
+        }
+        self.progress.takes_back = self.is_to_be_taken_back(&down);
         self.ending().close_mailbox_unless_restarted(&down);
         let kept_at = executor.last_kept();
         let (guest, state) = executor.into_parts();
         let mut recorder = guest.into_state().recorder;
         recorder.go_live();
         Box::new(EndedIncarnation { recorder, state, kept_at, down, reply })
+    }
+
+    /// Whether the upgrade that is on trial is taken back, because the incarnation has ended so.
+    fn is_to_be_taken_back(&self, down: &Down) -> bool {
+        let (Down::Failed { reason, .. }, Some(trial)) = (down, &self.progress.trial) else { return false };
+        let spec = &self.context.spec;
+        let by_policy = spec.manifest.on_upgrade_failure == UpgradeFailure::Rollback && is_own_fault(*reason);
+        let is_called = trial.migrates_from(&spec.program).is_none() && !trial.has_written_rows;
+        trial.before.is_some() && (self.progress.is_migrating || by_policy && is_called)
     }
 
     fn ending(&mut self) -> IncarnationEnd<'_> {
@@ -316,22 +432,39 @@ impl ActorRuntime {
         let why = down.told_to_spawner();
         let settled = self.ending().settle(&mut recorder, down);
         // The spawner is answered after the end is recorded: nobody is told of an end that the chain does not have.
-        if !matches!(settled, Settled::Succeeded(_))
+        if !matches!(settled, Settled::Succeeded(_) | Settled::TakenBack)
             && let Some(reply) = reply.take()
         {
-            reply.answer(&self.context.theater.registry, Err(why));
+            reply.answer(&self.context.theater.registry, Err(why.clone()));
         }
         match settled {
             Settled::Succeeded(spec) => {
-                self.context.spec = spec;
                 let chain = recorder.chain().clone();
+                let reason = if self.context.spec.is_same_build(&spec) { StartReason::Recovery } else { StartReason::Upgrade };
+                self.adopt(&spec, ChangedListeners::default());
+                let (state, migrates_from) = self.upgrade_state(state);
                 let again = self.again(chain, state, RestartState::Last, reply);
-                Next::Begin(Box::new(Beginning { reason: StartReason::Recovery, notice: None, ..again }))
+                Next::Begin(Box::new(Beginning { reason, migrates_from, notice: None, ..again }))
             }
+            Settled::Upgraded(prepared) => {
+                let (Upgrade { spec, reply }, changed) = *prepared;
+                let chain = recorder.chain().clone();
+                self.adopt(&spec, changed);
+                let (state, migrates_from) = self.upgrade_state(state);
+                let again = self.again(chain, state, RestartState::Last, Some(reply));
+                Next::Begin(Box::new(Beginning { reason: StartReason::Upgrade, migrates_from, notice: None, ..again }))
+            }
+            Settled::TakenBack => Next::Begin(self.taken_back(recorder.chain().clone(), reply, &why)),
             Settled::Await => match self.await_verdict(&mut recorder) {
                 Ok((from, reply)) => {
                     let chain = recorder.chain().clone();
-                    Next::Begin(Box::new(self.again(chain, state, from, reply)))
+                    // What the actor begins with is its state for good, unless it is still to be migrated.
+                    let is_over = |trial: &mut Box<Trial>| from == RestartState::Initial || !trial.is_unmigrated();
+                    drop(self.progress.trial.take_if(is_over));
+                    let program = &self.context.spec.program;
+                    let migrates_from = self.progress.trial.as_ref().and_then(|trial| trial.migrates_from(program));
+                    let again = self.again(chain, state, from, reply);
+                    Next::Begin(Box::new(Beginning { migrates_from, ..again }))
                 }
                 Err(closing) => Next::End { closing },
             },
@@ -341,6 +474,32 @@ impl ActorRuntime {
                 Next::Sleep(SleptAt { head, kept_at })
             }
         }
+    }
+
+    /// The beginning of the build and the state from before the upgrade that is on trial.
+    #[inline(never)]
+    fn taken_back(&mut self, chain: StateChain, reply: Option<SpawnReply>, why: &LifecycleError) -> Box<Beginning> {
+        fail::point("taking-back");
+        fail::point_after("taking-back-committed", || _ = self.context.theater.journal.flush());
+        let name = self.context.name();
+        log::error!("the upgrade of actor {name} is taken back, and it goes on with the build from before: {why}");
+        let trial = self.progress.trial.take().expect("an upgrade is on trial");
+        let before = trial.before.expect("there is a way back");
+        match self.listeners.change(&self.context, &before) {
+            Ok(changed) => self.adopt(&before, changed),
+            // Its start says why, and its policy decides.
+            Err(_) => {
+                self.listeners.retire(&self.context);
+                self.adopt(&before, ChangedListeners::default());
+            }
+        }
+        self.before = None;
+        self.progress.recorded_end = None;
+        let told = format!("the upgrade was taken back, and the actor goes on with the build from before: {why}");
+        let reply = reply.map(|reply| reply.refusing(told.into()));
+        let successor = self.progress.successor.take();
+        let again = self.again(chain, trial.state, RestartState::Last, reply);
+        Box::new(Beginning { reason: StartReason::Upgrade, successor, ..again })
     }
 
     /// Waits for the supervisor's verdict. `Err` means that the actor has ended, and holds its last event.
@@ -376,6 +535,8 @@ impl ActorRuntime {
             incarnation: self.progress.recorded.next(),
             state: if initial { self.context.spec.init_state.clone() } else { last },
             run_init: initial,
+            migrates_from: None,
+            successor: None,
             rows: None,
             cause: None,
             reply,
@@ -398,9 +559,15 @@ impl ActorRuntime {
             Err(why) => return self.end_unrecorded(detail, &why),
         };
         let down = Down::Failed { reason: FailureReason::Panic, detail, reply: Reply::Nobody };
+        let why = down.told_to_spawner();
+        self.progress.takes_back = self.is_to_be_taken_back(&down);
         self.ending().close_mailbox_unless_restarted(&down);
-        if !matches!(self.ending().settle(&mut recorder, down), Settled::Await) {
-            return Next::End { closing: None };
+        match self.ending().settle(&mut recorder, down) {
+            Settled::Await => {}
+            Settled::TakenBack => return Next::Begin(self.taken_back(recorder.chain().clone(), None, &why)),
+            Settled::Over | Settled::Succeeded(_) | Settled::Upgraded(_) | Settled::Asleep => {
+                return Next::End { closing: None };
+            }
         }
         let (from, reply) = match self.await_verdict(&mut recorder) {
             Ok(verdict) => verdict,
@@ -409,7 +576,8 @@ impl ActorRuntime {
         drop(recorder);
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
         let incarnation = self.progress.recorded.next();
-        let again = self.read_on(Again { reason, from, incarnation, reply, notice, cause: None, open: None });
+        let again =
+            self.read_on(Again { reason, from, incarnation, reply, notice, cause: None, open: None, successor: None });
         again.map_or(Next::End { closing: None }, Next::Begin)
     }
 

@@ -9,6 +9,7 @@ use super::context::ActorContext;
 use super::down::{Down, close};
 use super::executor::{Executor, Firing, Job};
 use super::pause::{Pause, Waiting};
+use super::upgrade::{Upgrade, UpgradeSlot};
 use crate::base::clock;
 use crate::base::fail;
 use crate::chain::cbor::Cbor;
@@ -17,9 +18,25 @@ use crate::chain::{Head, Link};
 use crate::journal::JournalDown;
 use crate::promise::{HANDLE_DOWN, HANDLE_REPLY, HANDLE_TIMER, TimerParams, told, told_reply};
 use crate::system::{
-    ActorRequests, ActorTimers, CameOf, Delivery, DueReply, DueTimer, DueWatch, MailboxOwner, MissedRounds, OrderKind,
-    Reply, StopSignal,
+    ActorRequests, ActorTimers, Answer, CameOf, Delivery, DueReply, DueTimer, DueWatch, Lane, MailboxOwner, MissedRounds,
+    OrderKind, Outcome, Reply, StopSignal,
 };
+
+/// Why the actor takes no further deliveries for now.
+pub(super) enum Served {
+    /// The incarnation is over, or the actor sleeps.
+    Down(Down),
+    /// An upgrade waits.
+    Upgrade(Box<Upgrade>),
+    /// A call has returned under a build that is on trial.
+    Proven,
+}
+
+/// What the supervisor may have for the actor, and what it is to tell.
+pub(super) struct Upgrading<'a> {
+    pub(super) slot: &'a UpgradeSlot,
+    pub(super) is_on_trial: bool,
+}
 
 /// Takes deliveries until something ends the incarnation, or until the actor has had nothing to do for `sleeps_after`.
 ///
@@ -30,7 +47,8 @@ pub(super) fn serve(
     stop: &StopSignal,
     executor: &mut Executor,
     sleeps_after: Option<Duration>,
-) -> Down {
+    upgrading: &Upgrading<'_>,
+) -> Served {
     let monitors = ServedMonitors::of(context, mailbox);
     let replies = ServedReplies::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
@@ -41,13 +59,21 @@ pub(super) fn serve(
         if let Some(order) = stop.order() {
             match order.kind {
                 OrderKind::Stop | OrderKind::Cycle => {
-                    return Down::Ordered { order: order.clone(), reply: Reply::Nobody };
+                    return Served::Down(Down::Ordered { order: order.clone(), reply: Reply::Nobody });
                 }
-                OrderKind::Fail => return Down::failed_by_children(context, Reply::Nobody),
+                OrderKind::Fail => return Served::Down(Down::failed_by_children(context, Reply::Nobody)),
                 // Deliveries that actors sent each other before the shutdown are still worked on until the grace is over.
-                OrderKind::Suspend if mailbox.is_empty() || stop.overdue().is_some() => return Down::Suspended,
+                OrderKind::Suspend if mailbox.is_empty() || stop.overdue().is_some() => {
+                    return Served::Down(Down::Suspended);
+                }
                 OrderKind::Suspend => {}
             }
+        } else if let Some(upgrade) = upgrading.slot.take() {
+            pause.end(stop);
+            return Served::Upgrade(upgrade);
+        }
+        if upgrading.is_on_trial && executor.has_returned() {
+            return Served::Proven;
         }
         let turn = std::mem::take(&mut last);
         if let Some(monitors) = monitors.as_ref().filter(|_| turn.is_none() && stop.order().is_none())
@@ -56,7 +82,7 @@ pub(super) fn serve(
             last = Some(OwnPromise::Monitor);
             pause.end(stop);
             if let Err(down) = monitors.tell(context, stop, executor, due) {
-                return down;
+                return Served::Down(down);
             }
             continue;
         }
@@ -67,7 +93,7 @@ pub(super) fn serve(
             last = Some(OwnPromise::Reply);
             pause.end(stop);
             if let Err(down) = replies.tell(context, stop, executor, due) {
-                return down;
+                return Served::Down(down);
             }
             continue;
         }
@@ -78,7 +104,7 @@ pub(super) fn serve(
             last = Some(OwnPromise::Timer);
             pause.end(stop);
             if let Err(down) = timers.fire(context, stop, executor, due) {
-                return down;
+                return Served::Down(down);
             }
             continue;
         }
@@ -90,31 +116,41 @@ pub(super) fn serve(
                 context,
                 mailbox,
                 stop,
+                upgrades: upgrading.slot,
                 has_monitors: monitors.is_some(),
                 replies: replies.as_ref().map(|replies| &*replies.own),
                 timers: timers.as_ref().map(|timers| &*timers.own),
             };
             if pause.look(&waiting) {
                 match waiting.fall_asleep() {
-                    Ok(true) => return Down::Asleep,
+                    Ok(true) => return Served::Down(Down::Asleep),
                     Ok(false) => {}
-                    Err(JournalDown) => return Down::Unrecorded,
+                    Err(JournalDown) => return Served::Down(Down::Unrecorded),
                 }
             }
             pause.wait(&waiting);
             continue;
         };
         pause.end(stop);
-        if let Err(down) = handle(context, stop, executor, delivery) {
-            return down;
+        if let Err(down) = handle(context, (mailbox, stop), executor, delivery) {
+            return Served::Down(down);
         }
     }
 }
 
 /// Executes a delivery, if its sender has not given it up.
 #[inline(never)]
-fn handle(context: &ActorContext, stop: &StopSignal, executor: &mut Executor, delivery: Delivery) -> Result<(), Down> {
+fn handle(
+    context: &ActorContext,
+    (mailbox, stop): (&MailboxOwner, &StopSignal),
+    executor: &mut Executor,
+    delivery: Delivery,
+) -> Result<(), Down> {
     if !delivery.reply.claim() {
+        return Ok(());
+    }
+    if context.spec.program.function(delivery.function.full).is_none() {
+        keep_aside(context, mailbox, delivery);
         return Ok(());
     }
     fail::point("taken");
@@ -126,6 +162,39 @@ fn handle(context: &ActorContext, stop: &StopSignal, executor: &mut Executor, de
     let key = reply.key().map(str::to_owned);
     let end = executor.transition(Job { is_async, key, ..Job::new(function, params, caller, cause) }, &mut |_| None);
     close(context, stop, end, reply)
+}
+
+/// Settles a delivery that was accepted for an earlier build, and that this one has no export for. Whoever waits is told. A
+/// message that nobody waits for is kept, as after a start: until the actor exports the function again, or ends.
+#[cold]
+#[inline(never)]
+fn keep_aside(context: &ActorContext, mailbox: &MailboxOwner, delivery: Delivery) {
+    let function = delivery.function.full;
+    if matches!(delivery.reply, Reply::Nobody) {
+        log::warn!(
+            "actor {} is owed a delivery to {function}, which it does not export now: it is kept until the actor exports that \
+             again, or ends",
+            context.name()
+        );
+        return mailbox.mailbox().keep_aside(delivery);
+    }
+    let outcome = Outcome::Dropped(format!("does not export {function}"));
+    context.answer(delivery.reply, Answer { outcome, closing: None });
+}
+
+/// Puts what was kept aside back into the mailbox, as far as this build has the exports.
+#[inline(never)]
+pub(super) fn take_from_aside(context: &ActorContext, mailbox: &MailboxOwner) {
+    for delivery in mailbox.take_aside() {
+        let lane = match delivery.caller {
+            Caller::Actor | Caller::Management => Lane::Mail,
+            Caller::Runtime | Caller::Http | Caller::WebSocket | Caller::Timer => Lane::Notice,
+        };
+        match context.spec.program.function(delivery.function.full) {
+            Some(_) => mailbox.mailbox().restore(lane, delivery),
+            None => mailbox.mailbox().keep_aside(delivery),
+        }
+    }
 }
 
 /// What an actor has promised itself and was taken last, so that something else has its turn: what comes later here, or mail.

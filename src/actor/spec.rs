@@ -232,6 +232,16 @@ impl Spec {
     pub(crate) fn digest(&self) -> ComponentDigest {
         self.program.digest()
     }
+
+    /// The same, for an actor that first began with this state.
+    pub(crate) fn beginning_with(&self, init_state: Option<Arc<[u8]>>) -> Arc<Self> {
+        Self { blueprint: Arc::clone(&self.blueprint), init_state }.kept()
+    }
+
+    /// Whether manifest and component are the same.
+    pub(crate) fn is_same_build(&self, other: &Self) -> bool {
+        self.digest() == other.digest() && self.manifest.text() == other.manifest.text()
+    }
 }
 
 /// The specs that actors have now, so that actors of one manifest share what they have in common.

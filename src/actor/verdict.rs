@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::sleeper::Sleeper;
+use super::spec::Spec;
 use crate::base::id::ActorId;
 use crate::base::one_shot::OneSender;
 use crate::chain::Link;
@@ -18,12 +19,15 @@ pub(crate) struct Report {
 }
 
 /// The news in a report.
-#[derive(Debug)]
 pub(crate) enum ReportKind {
     /// The actor has fallen asleep, and the thread is about to end.
     Asleep(Box<Sleeper>),
     /// The actor takes deliveries: its `init` has returned, or no `init` was due.
     Up,
+    /// The actor goes on with this manifest and component. `before` is the build that it can go back to.
+    Upgraded { spec: Arc<Spec>, before: Option<Arc<Spec>> },
+    /// A call has returned under the new build: there is no way back any more.
+    Proven,
     /// The incarnation failed. The thread waits for a verdict.
     Failed { reason: FailureReason, detail: String },
     /// The incarnation ended because it was ordered to. The thread waits for a verdict.
@@ -59,6 +63,26 @@ impl SpawnReply {
 
     pub(crate) fn calling(to: impl FnOnce(Result<Spawned, LifecycleError>) + Send + 'static) -> Self {
         Self { to: Some(Box::new(to)), wait: None }
+    }
+
+    /// A reply that answers both callers.
+    pub(crate) fn both(mut one: Self, mut other: Self) -> Self {
+        let (wait, callers) = (one.wait.or(other.wait), [one.to.take(), other.to.take()]);
+        let to = move |answer: Result<Spawned, LifecycleError>| {
+            callers.into_iter().flatten().for_each(|caller| caller(answer.clone()));
+        };
+        Self { to: Some(Box::new(to)), wait }
+    }
+
+    /// A reply that tells the caller, once the actor is up, that it is not what was asked for.
+    pub(crate) fn refusing(mut self, why: LifecycleError) -> Self {
+        let to = self.to.take();
+        let to = move |answer: Result<Spawned, LifecycleError>| {
+            if let Some(to) = to {
+                to(answer.and(Err(why)));
+            }
+        };
+        Self { to: Some(Box::new(to)), wait: self.wait }
     }
 
     /// Answers the caller.

@@ -17,6 +17,7 @@ mod salt;
 pub(crate) mod shown;
 mod state_chain;
 pub(crate) mod table;
+mod upgrades;
 #[cfg(test)]
 mod vectors;
 
@@ -33,3 +34,4 @@ pub(crate) use incarnations::Incarnations;
 pub use salt::Salt;
 pub use state_chain::{ChainBroken, Link};
 pub(crate) use state_chain::{Head, Salting, StateChain, check_link};
+pub(crate) use upgrades::{MIGRATE, TrialFault, UpgradeCourse, UpgradeTrial, is_own_fault};

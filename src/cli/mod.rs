@@ -35,6 +35,7 @@ mod sql;
 mod stderr;
 mod table;
 mod top;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,6 +89,12 @@ enum Command {
     Stop(OneActor),
     /// Start an actor again: its chain goes on in a new incarnation
     Restart(OneActor),
+    /// Let an actor go on with another component and manifest: same id, same history, same state
+    ///
+    /// The component is compiled while the actor works on with the old one, and takes its place between two calls. What waits
+    /// for the actor, its timers and its clients stay. If the component exports `migrate`, it makes the new state of the old
+    /// one. Whatever is refused, the actor goes on as before.
+    Upgrade(upgrade::UpgradeArgs),
     /// Remove an actor that has ended, and all actors below it, from the list; their histories stay in the journal
     Forget(OneActor),
     /// Start a new actor from the state that another had at one of its events, and print its id
@@ -317,6 +324,7 @@ fn carry_out(command: Command) -> Done {
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),
         Command::Stop(one) => remote::stop(&one),
         Command::Restart(one) => remote::restart(&one),
+        Command::Upgrade(args) => upgrade::upgrade(&args),
         Command::Forget(one) => remote::forget(&one),
         Command::Fork(args) => fork::fork(&args),
         Command::List(AllActors { remote }) => remote::list(&remote),

@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     include_str!("../../wit/http-server.wit"),
     include_str!("../../wit/http-types.wit"),
     include_str!("../../wit/message-server-client.wit"),
+    include_str!("../../wit/migration.wit"),
     include_str!("../../wit/monitor-handlers.wit"),
     include_str!("../../wit/reply-handlers.wit"),
     include_str!("../../wit/stream-handlers.wit"),

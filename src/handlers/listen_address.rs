@@ -13,7 +13,8 @@ use crate::net::{CertificateError, ServerCertificate, doubt_key};
 use crate::system::{ActorInfo, Registry};
 
 /// `host` and `port` of a handler's configuration.
-pub(super) struct ListenAddress {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddress {
     kind: &'static str,
     host: String,
     port: u16,

@@ -15,6 +15,7 @@ mod http_client;
 mod http_server;
 mod listen_address;
 mod message_server;
+mod migration;
 mod monitor;
 mod own;
 mod random;
@@ -26,10 +27,13 @@ mod timer;
 mod unheard;
 mod websocket_server;
 
+use std::collections::HashSet;
+use std::net::TcpListener;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
+pub(crate) use listen_address::ListenAddress;
 pub(crate) use http_server::{AskedActor, answer_http, is_repeatable};
 pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
@@ -91,13 +95,19 @@ pub(crate) trait Grant: Capability + Send + Sync {
         None
     }
 
-    /// Whether the handler has a listener.
-    fn listens(&self) -> bool {
-        false
+    /// Where the handler's listener listens, if it has one.
+    fn listen_address(&self) -> Option<&ListenAddress> {
+        None
     }
 
-    /// Starts the handler's listener, if it has one. The error text is for the person who started the actor.
-    fn start(&self, _actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+    /// Whether the handler has a listener.
+    fn listens(&self) -> bool {
+        self.listen_address().is_some()
+    }
+
+    /// Starts the handler's listener, if it has one: on `socket`, if an earlier listener of the actor hands that over. The error
+    /// text is for the person who started the actor.
+    fn start(&self, _actor: &ActorRef, _socket: Option<Arc<TcpListener>>) -> Result<Option<Box<dyn Source>>, String> {
         Ok(None)
     }
 }
@@ -111,6 +121,9 @@ pub(crate) struct Foreseeable<'a> {
 /// A running listener. Dropping it stops it and joins its threads.
 pub(crate) trait Source: Send {
     fn address(&self) -> Address;
+
+    /// The socket, for a listener that takes it over.
+    fn socket(&self) -> Arc<TcpListener>;
 }
 
 /// The actor that a listener delivers to.
@@ -119,6 +132,8 @@ pub(crate) struct ActorRef {
     pub(crate) id: ActorId,
     pub(crate) name: Arc<str>,
     pub(crate) limits: Arc<Limits>,
+    /// The exports that the actor can be called by.
+    pub(crate) exports: Arc<HashSet<&'static str>>,
     /// Whether the actor has run before, so that the resources it was granted then must already exist.
     pub(crate) has_lived: bool,
     pub(crate) theater: TheaterHandle,
@@ -146,6 +161,7 @@ const HANDLERS: &[Kind] = &[
         always: true,
         make: deferred_replies::make,
     },
+    Kind { name: migration::NAME, imports: migration::IMPORTS, always: true, make: migration::make },
     Kind { name: config::NAME, imports: config::IMPORTS, always: true, make: config::make },
     Kind { name: http_server::NAME, imports: http_server::IMPORTS, always: false, make: http_server::make },
     Kind { name: http_client::NAME, imports: http_client::IMPORTS, always: false, make: http_client::make },
@@ -341,6 +357,6 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 12);
+        assert_eq!(seen, 13);
     }
 }

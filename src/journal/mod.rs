@@ -45,6 +45,7 @@ mod starts;
 mod states;
 mod survey;
 mod table_reads;
+mod trials;
 mod upgrade;
 mod writer;
 

@@ -31,6 +31,7 @@ const KEYS: &[&str] = &[
     "strategy",
     "max_restarts",
     "within_ms",
+    "on_upgrade_failure",
 ];
 
 pub(super) fn check_top_level(source: &ManifestSource, table: &DeTable<'_>) -> Result<(), ManifestError> {

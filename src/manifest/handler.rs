@@ -77,6 +77,12 @@ impl HandlerEntry {
         })
     }
 
+    /// The entry's `config` as a value, for a comparison with another; relative paths in it start from the manifest's directory.
+    pub(crate) fn settings(&self) -> Option<toml::Value> {
+        let manifest: toml::Table = self.source.text.parse().ok()?;
+        manifest.get("handlers")?.get(self.index)?.get("config").cloned()
+    }
+
     /// The error for a key that the config needs and does not have.
     pub(crate) fn missing_key(&self, key: &str) -> ManifestError {
         self.error(format!("the key \"{key}\" of handler \"{}\" is missing: config = {{ {key} = … }}", self.kind))

@@ -12,6 +12,7 @@ mod reachable;
 mod reads;
 mod source;
 mod supervision;
+mod upgrade_failure;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) use reads::Reads;
 pub use source::ActorSource;
 use source::SourceKind;
 pub(crate) use supervision::{RestartPolicy, RestartState, Strategy, Supervision};
+pub(crate) use upgrade_failure::UpgradeFailure;
 
 use crate::base::limits::{ActorLimits, COMPONENT_BYTES, Limits, MANIFEST_BYTES};
 use crate::base::opened::Opened;
@@ -58,6 +60,8 @@ pub(crate) struct Manifest {
     pub(crate) reads: Reads,
     pub(crate) reachable: Reachable,
     pub(crate) supervision: Supervision,
+    /// What follows if the first call after an upgrade to this manifest fails.
+    pub(crate) on_upgrade_failure: UpgradeFailure,
     /// Warnings about keys that were accepted and have no effect.
     pub(crate) warnings: Vec<String>,
 }
@@ -83,6 +87,8 @@ struct Keys {
     strategy: Strategy,
     max_restarts: Option<u32>,
     within_ms: Option<Spanned<u32>>,
+    #[serde(default)]
+    on_upgrade_failure: UpgradeFailure,
     #[serde(default, rename = "version")]
     _version: Option<String>,
     #[serde(default, rename = "description")]
@@ -169,6 +175,7 @@ impl Manifest {
                 max_restarts: keys.max_restarts.unwrap_or(1),
                 within: Duration::from_millis(keys.within_ms.map_or(5_000, |within| *within.get_ref()).into()),
             },
+            on_upgrade_failure: keys.on_upgrade_failure,
             limits: Arc::new(limits),
             warnings,
             source,

@@ -42,13 +42,23 @@ pub(crate) trait Listen: AsFd + Send + 'static {
 
     /// Accepts one client; an error of the kind [`ErrorKind::WouldBlock`] where there is none.
     fn accept_one(&self) -> io::Result<Self::Client>;
+
+    /// Whether somebody else accepts clients on it after this listener has closed.
+    fn is_handed_over(&self) -> bool {
+        false
+    }
 }
 
-impl Listen for TcpListener {
+/// Two listeners share a socket while the first hands it over to the second.
+impl Listen for Arc<TcpListener> {
     type Client = (TcpStream, SocketAddr);
 
     fn accept_one(&self) -> io::Result<Self::Client> {
         self.accept()
+    }
+
+    fn is_handed_over(&self) -> bool {
+        Arc::strong_count(self) > 1
     }
 }
 
@@ -272,7 +282,7 @@ impl<A: Admission> Acceptor<A> {
     /// drain deadline. What no force ends (a request that an actor works on) is waited for.
     fn drain(mut self) {
         self.admission.close(&mut self.threads);
-        for listener in &self.listeners {
+        for listener in self.listeners.iter().filter(|listener| !listener.is_handed_over()) {
             let late = (0..BACKLOG).map_while(|_| listener.accept_one().ok());
             late.for_each(|client| self.admission.refuse_at_close(client));
         }
@@ -319,7 +329,7 @@ mod tests {
     }
 
     impl Admission for Greeting {
-        type Listener = TcpListener;
+        type Listener = Arc<TcpListener>;
         type Connection = Arc<TcpStream>;
 
         fn drain_time(&self) -> Duration {
@@ -372,7 +382,7 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         let (greeting, names) = (Greeting::default(), ThreadNames { acceptor: "greeting", suffix: "" });
         let ended = Arc::clone(&greeting.ended);
-        let acceptor = Acceptor::new(&names, vec![listener], 2, ListenerClosing::default(), greeting);
+        let acceptor = Acceptor::new(&names, vec![Arc::new(listener)], 2, ListenerClosing::default(), greeting);
         let handle = acceptor.and_then(Acceptor::start).expect("a thread");
         let mut clients: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address).expect("it listens")).collect();
         assert_eq!((said(&mut clients[0]), said(&mut clients[1])), (1, 2));

@@ -11,7 +11,7 @@ use crate::base::limits::Limits;
 use crate::base::one_shot::OneReceiver;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Failed, Intent, Refused, Stopped, StoppedBy};
-use crate::chain::{ChainEvent, EventKind, Function, Link, function};
+use crate::chain::{ChainEvent, EventKind, Function, Link, MIGRATE, function};
 use crate::guest::{Answered, Interruption, Live};
 use crate::system::{
     ActorFailure, Asked, Awaited, Confinement, LifecycleError, NamedChild, OrderKind, Parentage, SpawnRequest, Spawned,
@@ -264,7 +264,7 @@ fn came_up(since: &[ChainEvent]) -> Option<Result<&ChainEvent, LifecycleError>> 
             Some(EventKind::Refused) => Err(refused(event)),
             Some(EventKind::Failed) => Err(failed(event)),
             Some(EventKind::Stopped) => Err("it was stopped meanwhile".into()),
-            Some(EventKind::Call) if event.function() != INIT => Ok(started?),
+            Some(EventKind::Call) if event.function() != INIT && event.function() != MIGRATE.full => Ok(started?),
             Some(EventKind::Call | EventKind::Intent | EventKind::HostCall) | None => continue,
         });
     }

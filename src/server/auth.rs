@@ -181,6 +181,7 @@ impl Request {
             | Self::StopActor { .. }
             | Self::RestartActor { .. }
             | Self::ForkActor { .. }
+            | Self::UpgradeActor { .. }
             | Self::ForgetActor { .. }
             | Self::PruneActor { .. }
             | Self::RedactEvent { .. }

@@ -114,6 +114,10 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             let forked = theater.fork(known(theater, &id)?.id, at, &name, manifest.map(ActorSource::file));
             forked.map(|id| Response::ActorForked { id: id.to_string() }).map_err(text)
         }
+        Request::UpgradeActor { id, manifest } => {
+            let upgraded = theater.upgrade(known(theater, &id)?.id, manifest.map(ActorSource::file));
+            upgraded.map(|()| Response::ActorUpgraded { id }).map_err(text)
+        }
         Request::ListActors => {
             listing::fits_one_answer(theater, BY_ACTORS_PAGES)?;
             let alive = theater.actors().into_iter().filter(|actor| actor.status.is_alive());

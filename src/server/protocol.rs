@@ -78,6 +78,12 @@ pub(crate) enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         manifest: Option<String>,
     },
+    /// Lets an actor go on with this manifest and its component; without one, with the manifest file that it was started from.
+    UpgradeActor {
+        id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<String>,
+    },
     ActorTree,
     /// A page of the actors of `ActorTree`, from the place `from` on.
     GetActors {
@@ -293,6 +299,9 @@ pub(crate) enum Response {
         id: String,
     },
     ActorRestarted {
+        id: String,
+    },
+    ActorUpgraded {
         id: String,
     },
     /// `id` is the id of the new actor.

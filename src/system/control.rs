@@ -1,10 +1,10 @@
-//! Lifecycle changes as they are asked for: start, fork, stop, restart and forget an actor, and shut the runtime down.
+//! Lifecycle changes as they are asked for: start, fork, stop, restart, upgrade and forget an actor, and shut the runtime down.
 //!
 //! The supervisor implements [`Control`]. Each request is answered through a one-shot channel, so that an actor that waits
 //! for the answer can still be stopped.
 
 use super::error::LifecycleError;
-use super::requests::{ForkRequest, SpawnRequest, Spawned};
+use super::requests::{ForkRequest, SpawnRequest, Spawned, UpgradeRequest};
 use super::waits::WaitId;
 use crate::base::id::ActorId;
 use crate::base::one_shot::OneReceiver;
@@ -26,6 +26,10 @@ pub(crate) trait Control: std::any::Any + Send + Sync {
 
     /// Ends an actor if it runs, and starts it again.
     fn restart(&self, id: ActorId, asked: Asked) -> OneReceiver<Result<Option<Link>, LifecycleError>>;
+
+    /// Lets an actor go on with another manifest and component. Reads and compiles on the calling thread. Answers once the
+    /// actor is up with them.
+    fn upgrade(&self, request: UpgradeRequest) -> OneReceiver<Result<Spawned, LifecycleError>>;
 
     /// Removes an actor that has ended, and all actors below it, from the list. Answers with these actors.
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>>;

@@ -84,8 +84,9 @@ struct Shared {
     counts: Mutex<MailboxCounts>,
     /// How many places of each lane are taken: reserved, or filled with a delivery that waits. Written under the lock.
     taken: [AtomicU64; 2],
-    max_deliveries: u64,
-    max_bytes: u64,
+    /// The bounds change with an upgrade of the actor.
+    max_deliveries: AtomicU64,
+    max_bytes: AtomicU64,
     /// One of [`OPEN`], [`CLOSED`], [`ASLEEP`]. Written under the lock.
     gate: AtomicU8,
     /// Something that is no delivery may have come for the owner; it looks for it elsewhere.
@@ -132,8 +133,8 @@ impl Mailbox {
         let shared = Arc::new(Shared {
             counts: Mutex::new(MailboxCounts::default()),
             taken: [AtomicU64::new(0), AtomicU64::new(0)],
-            max_deliveries,
-            max_bytes,
+            max_deliveries: AtomicU64::new(max_deliveries),
+            max_bytes: AtomicU64::new(max_bytes),
             gate: AtomicU8::new(OPEN),
             // Nobody has looked yet.
             is_rung: AtomicBool::new(true),
@@ -145,7 +146,7 @@ impl Mailbox {
 
     /// Reserves a place for a delivery of `bytes` bytes of parameters. [`Refusal::Asleep`] if the actor has to be roused first.
     pub(crate) fn reserve(self, receiver: ActorId, lane: Lane, bytes: usize) -> Result<Slot, Refusal> {
-        let (bytes, limit) = (bytes as u64, self.0.max_bytes);
+        let (bytes, limit) = (bytes as u64, self.0.max_bytes.load(Ordering::Relaxed));
         if lane == Lane::Mail && bytes > limit {
             return Err(Refusal::NeverFits { size: bytes, limit });
         }
@@ -157,7 +158,7 @@ impl Mailbox {
         }
         if lane == Lane::Mail {
             let deliveries = self.0.taken[lane as usize].load(Ordering::Relaxed);
-            if deliveries >= self.0.max_deliveries || counts.bytes.saturating_add(bytes) > limit {
+            if deliveries >= self.0.max_deliveries.load(Ordering::Relaxed) || counts.bytes.saturating_add(bytes) > limit {
                 return Err(Refusal::Full);
             }
         }
@@ -434,6 +435,17 @@ impl MailboxOwner {
     pub(crate) fn open(&self) {
         let _counts = self.shared.counts.lock();
         self.shared.gate.store(OPEN, Ordering::SeqCst);
+    }
+
+    /// From here on the mailbox has these bounds. What waits in it stays.
+    pub(crate) fn bound(&self, max_deliveries: u64, max_bytes: u64) {
+        self.shared.max_deliveries.store(max_deliveries, Ordering::Relaxed);
+        self.shared.max_bytes.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// Takes the deliveries that are kept aside.
+    pub(crate) fn take_aside(&self) -> Vec<Delivery> {
+        std::mem::take(&mut self.shared.counts.lock().aside)
     }
 
     /// Takes the deliveries that are kept aside, and the mail that waits now. Notices stay in the mailbox, and the

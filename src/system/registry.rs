@@ -141,6 +141,19 @@ impl Registry {
         }
     }
 
+    /// From here on the actor has this manifest and component.
+    pub(crate) fn adopt(&self, id: ActorId, common: Arc<CommonEntry>) {
+        let mut inner = self.0.write();
+        let Inner { actors, order, writers, .. } = &mut *inner;
+        let Some(entry) = actors.get_mut(&id) else { return };
+        if entry.writes_below.is_some() != common.writes_below.is_some()
+            && let Some((number, _)) = order.iter().find(|(_, other)| **other == id)
+        {
+            if common.writes_below.is_some() { writers.insert(*number, id) } else { writers.remove(number) };
+        }
+        entry.common = common;
+    }
+
     /// Sets the status of an actor; the actor's own thread calls it. The actor's parent may be told only afterwards.
     pub(crate) fn set_status(&self, id: ActorId, status: ActorStatus) -> StatusIsSet {
         self.update(id, |entry| {

@@ -1,4 +1,4 @@
-//! Requests for a new actor, by a spawn or by a fork, and the answer to them.
+//! Requests for a new actor, by a spawn or by a fork, and for an upgrade of one; and the answer to them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +24,13 @@ pub(crate) struct ForkRequest {
     pub(crate) at: u64,
     pub(crate) name: String,
     /// The manifest that the new actor is to run; without one, it runs what the other actor ran at that event.
+    pub(crate) manifest: Option<ActorSource>,
+}
+
+/// A request that an actor goes on with another manifest and component.
+pub(crate) struct UpgradeRequest {
+    pub(crate) actor: ActorKey,
+    /// Without one, the manifest that the actor was started from is read again.
     pub(crate) manifest: Option<ActorSource>,
 }
 

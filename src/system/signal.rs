@@ -92,6 +92,11 @@ impl StopSignal {
         self.thread.unpark();
     }
 
+    /// Wakes the thread, to look at something that is no order.
+    pub(crate) fn knock(&self) {
+        self.thread.unpark();
+    }
+
     /// The order, once there is one.
     pub(crate) fn order(&self) -> Option<&Order> {
         self.order.get()

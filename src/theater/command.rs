@@ -33,6 +33,12 @@ pub(super) enum Command {
         cause: Option<Link>,
         reply: ChangeReply,
     },
+    /// Let an actor go on with another manifest and component.
+    Upgrade {
+        id: ActorId,
+        spec: Arc<Spec>,
+        reply: SpawnReply,
+    },
     /// Take an actor, and all actors below it, off the list; all of them have ended.
     Forget {
         id: ActorId,
@@ -58,6 +64,8 @@ pub(super) struct Newborn {
     pub(super) is_fork: bool,
     /// The digest of the rows that a fork begins with.
     pub(super) rows: Option<[u8; 32]>,
+    /// The build from before its newest upgrade, as long as there is a way back to it.
+    pub(super) before: Option<Arc<Spec>>,
     /// If the actor existed in an earlier runtime: how its chain goes on.
     pub(super) again: Option<FormerLife>,
     pub(super) reply: Option<SpawnReply>,
@@ -81,6 +89,8 @@ pub(super) struct FormerLife {
     pub(super) notice: Option<ChildEventKind>,
     pub(super) lately: Lately,
     pub(super) open: Option<Box<OpenTransition>>,
+    /// The manifest and component that the actor goes on with after it has begun.
+    pub(super) successor: Option<Arc<Spec>>,
 }
 
 /// Whether an actor from an earlier runtime runs again.

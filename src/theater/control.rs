@@ -1,4 +1,4 @@
-//! Lifecycle changes (spawn, fork, stop, restart, forget) as others ask for them.
+//! Lifecycle changes (spawn, fork, stop, restart, upgrade, forget) as others ask for them.
 //!
 //! Reading and compiling take time, so they are done here, on the thread that asks. What has to be decided goes to the
 //! supervisor's thread as a command.
@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
 use super::fork::{ForkGrounds, fork};
+use super::stored_spec::is_fork;
 use crate::actor::{SharedSpecs, SpawnReply, Spec, newest_state};
 use crate::base::fail;
 use crate::base::id::ActorId;
@@ -20,8 +21,8 @@ use crate::chain::Link;
 use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle, TableAt};
-use crate::manifest::Manifest;
-use crate::system::{Asked, Control, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned};
+use crate::manifest::{ActorSource, Manifest};
+use crate::system::{Asked, Control, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned, UpgradeRequest};
 
 /// What a handle asks for lifecycle changes: it reads and compiles on the asking thread, and sends the rest to the
 /// supervisor's thread.
@@ -50,6 +51,7 @@ impl Control for LifecycleControl {
                     cause: request.parentage.map(|parentage| parentage.cause),
                     is_fork: false,
                     rows: None,
+                    before: None,
                     again: None,
                     reply: Some(reply),
                 };
@@ -87,6 +89,7 @@ impl Control for LifecycleControl {
                     label: None,
                     cause: Some(origin),
                     is_fork: true,
+                    before: None,
                     again: None,
                     reply: Some(reply),
                 };
@@ -116,6 +119,16 @@ impl Control for LifecycleControl {
         answer
     }
 
+    fn upgrade(&self, request: UpgradeRequest) -> OneReceiver<Result<Spawned, LifecycleError>> {
+        let (to, answer) = one_shot();
+        let (id, reply) = (request.actor.id, SpawnReply::new(to, None));
+        match self.upgraded(request) {
+            Ok(spec) => _ = self.commands.send(Command::Upgrade { id, spec: self.specs.share(spec).kept(), reply }),
+            Err(why) => reply.answer(&self.registry, Err(why)),
+        }
+        answer
+    }
+
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>> {
         let (reply, answer) = one_shot();
         let _ = self.commands.send(Command::Forget { id, reply });
@@ -138,6 +151,46 @@ impl LifecycleControl {
         let manifest_path = manifest_path.ok_or(LifecycleError::NoSuchActor(request.actor.id))?;
         let grounds = ForkGrounds { journal: self.journal.clone(), manifest_path, allowed: self.actor_limits.clone() };
         fork(&self.engine, grounds, request)
+    }
+
+    /// What an actor goes on with: read, checked and compiled, while it goes on with what it has.
+    fn upgraded(&self, UpgradeRequest { actor, manifest }: UpgradeRequest) -> Result<Spec, LifecycleError> {
+        let found = self.registry.entry(actor.id, |entry| (Arc::clone(&entry.common), entry.parent.is_some()));
+        let (common, is_child) = found.ok_or(LifecycleError::NoSuchActor(actor.id))?;
+        let name = &common.name;
+        let is_named = manifest.is_some();
+        let source = match manifest {
+            Some(source) => source,
+            None if common.started_from.is_in_memory => {
+                let why = "has no manifest file that could be read again: give it a manifest";
+                return Err(format!("actor \"{name}\" ({}) {why}", actor.id).into());
+            }
+            None => ActorSource::file(&common.manifest_path),
+        };
+        let mut manifest = Manifest::of(&source, &self.actor_limits)?;
+        if manifest.name != *name {
+            let reader = self.journal.reader().map_err(|error| error.to_string())?;
+            // A fork has the manifest of another actor, and a name of its own.
+            if !is_fork(&reader, actor).map_err(|error| error.to_string())? {
+                let why = format!(
+                    "an upgrade keeps the name \"{name}\", and this manifest names \"{}\": give the old name back, or start it \
+                     as another actor",
+                    manifest.name
+                );
+                return Err(manifest.error(why).into());
+            }
+            manifest = manifest.renamed(name)?;
+        }
+        if is_child && !is_named {
+            // Nobody has vouched for the files as they are now, and an actor may have written them.
+            let written = self.registry.written();
+            for path in [manifest.path(), manifest.component_path.clone()] {
+                kept_from_actors(&path, &written).map_err(|why| {
+                    manifest.error(format!("{why}; name the manifest to have it upgraded all the same"))
+                })?;
+            }
+        }
+        load_spec(&self.engine, manifest, &|_| Ok(()))
     }
 
     fn load(&self, request: &SpawnRequest) -> Result<Spec, LifecycleError> {

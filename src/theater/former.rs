@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::command::{Comeback, FormerLife, Newborn};
 use super::stored_spec::{damaged, is_fork, keep_initial_state, stored_spec};
+use super::builds::{BuildHistory, Builds};
 use super::tree::Lately;
 use crate::actor::{OpenTransition, SharedSpecs, SleptAt, Spec, recorded_limits};
 use crate::base::clock;
@@ -28,8 +29,11 @@ pub(super) struct FormerActor {
     /// The manifest and component that the actor runs. If `successor` is set, these are the ones that its last incarnation
     /// ran.
     spec: Arc<Spec>,
-    /// The manifest and component that the actor runs once its open transition is over, if they have changed.
+    /// The manifest and component that the actor runs once its open transition is over, or once its upgrade is taken back, if
+    /// they have changed.
     successor: Option<Arc<Spec>>,
+    /// How the actor's builds follow each other.
+    builds: Builds,
     /// The command line names the actor's manifest.
     pub(super) asked_for: bool,
     /// What the actor's last `started` says is not what it would say now.
@@ -89,21 +93,38 @@ impl FormerActor {
         let is_asked_for = asked_for.is_some();
         let named = asked_for.map(|spec| keep_initial_state(reader, &row, spec)).transpose().map_err(unreadable)?;
         let is_changed = has_moved || named.as_ref().is_some_and(|named| !is_same(named, &row, &limits));
-        let (spec, successor) = match named {
+        let history = BuildHistory { made, reader, dir, row: &row, limits: &limits };
+        let trial = history.trial()?;
+        let before = trial.as_ref().and_then(|trial| history.build_before(trial));
+        let has_failed = row.alive && open.is_empty() && last.kind() == Some(EventKind::Failed);
+        let takes_back = has_failed && before.is_some() && trial.as_ref().is_some_and(|trial| history.takes_back(trial));
+        let stored = || stored_spec(made, reader, dir, &row, &limits);
+        let (spec, successor, before, is_upgraded) = match (named, before) {
+            (named, Some(before)) if takes_back => {
+                let successor = named.filter(|named| !named.is_same_build(&before));
+                (Arc::clone(&before), successor.map(Arc::new), Some(before), true)
+            }
             // The manifest or the component has changed. The open transition is finished with those it began with, and
             // within the limits it began with.
-            Some(named) if !open.is_empty() && !is_same(&named, &row, &limits) => {
-                (stored_spec(made, reader, dir, &row, &limits)?, Some(Arc::new(named)))
+            (Some(named), before) if !open.is_empty() && !is_same(&named, &row, &limits) => {
+                (stored()?.kept(), Some(Arc::new(named)), before, false)
             }
-            Some(named) => (named, None),
-            None => (stored_spec(made, reader, dir, &row, &limits)?, None),
+            (Some(named), before) if history.is_other(&named) => {
+                let is_unmigrated = trial.as_ref().is_some_and(|trial| trial.unmigrated.is_some());
+                let before = if is_unmigrated { before } else { history.way_back_from(&named) };
+                (named.kept(), None, before, true)
+            }
+            (Some(named), before) => (named.kept(), None, before, false),
+            (None, before) => (stored()?.kept(), None, before, false),
         };
+        let builds = Builds { is_on_trial: trial.is_some(), takes_back, is_upgraded, before };
         let refused_init = row.alive && last.kind() == Some(EventKind::Refused) && last.function() == INIT.full;
         let ends = refused_init && !is_asked_for;
         Ok(Self {
             row,
-            spec: spec.kept(),
+            spec,
             successor,
+            builds,
             asked_for: is_asked_for,
             is_changed,
             began_ms,
@@ -129,11 +150,24 @@ impl FormerActor {
     /// Whether the actor's incarnation has ended, and the next one begins from the initial state.
     pub(super) fn begins_anew(&self) -> bool {
         let ended = matches!(self.last.kind(), Some(EventKind::Failed | EventKind::Stopped));
-        ended && self.manifest().supervision.restart_state == RestartState::Initial
+        ended && !self.builds.takes_back && self.manifest().supervision.restart_state == RestartState::Initial
     }
 
     /// How the actor goes on: the reason of its `started`, the state it begins with, and the notice for its parent.
     fn course(&self, reader: &JournalReader) -> ReadResult<(StartReason, RestartState, Option<ChildEventKind>)> {
+        let (reason, from, told) = self.course_of_one_build(reader)?;
+        if self.builds.takes_back {
+            return Ok((StartReason::Upgrade, RestartState::Last, told));
+        }
+        // What begins from the initial state has nothing of the build before.
+        let is_upgraded = self.builds.is_upgraded && self.was_up && from == RestartState::Last;
+        Ok((if is_upgraded { StartReason::Upgrade } else { reason }, from, told))
+    }
+
+    fn course_of_one_build(
+        &self,
+        reader: &JournalReader,
+    ) -> ReadResult<(StartReason, RestartState, Option<ChildEventKind>)> {
         let told = if self.was_up { ChildEventKind::Restarted } else { ChildEventKind::Started };
         let policy = if self.was_up { self.manifest().supervision.restart_state } else { RestartState::Initial };
         if !self.row.alive {
@@ -183,7 +217,7 @@ impl FormerActor {
 
     /// Whether the chain has nothing for the actor to do, and an incarnation that slept would go on as the last one.
     fn may_sleep_on(&self) -> bool {
-        self.row.alive && self.was_up && self.open.is_empty() && !self.is_changed
+        self.row.alive && self.was_up && self.open.is_empty() && !self.is_changed && !self.builds.is_on_trial
     }
 
     /// The actor as it is given to the supervisor. `window` is the time within which its supervisor counts failures.
@@ -209,8 +243,20 @@ impl FormerActor {
         let (incarnation, was_up, was_alive) = (self.row.incarnation, self.was_up, self.row.alive);
         let began_ms = self.began_ms;
         let ended = if was_alive { None } else { recorded_end(actor.id, &self.last) };
-        let again =
-            Some(FormerLife { reason, from, incarnation, began_ms, was_up, was_alive, ended, notice, lately, open });
+        let successor = self.successor.filter(|_| self.builds.takes_back);
+        let again = Some(FormerLife {
+            reason,
+            from,
+            incarnation,
+            began_ms,
+            was_up,
+            was_alive,
+            ended,
+            notice,
+            lately,
+            open,
+            successor,
+        });
         let label = self.label;
         Ok((
             Newborn {
@@ -221,6 +267,7 @@ impl FormerActor {
                 cause: None,
                 is_fork: self.is_fork,
                 rows: None,
+                before: self.builds.before,
                 again,
                 reply: None,
             },

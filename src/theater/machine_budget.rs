@@ -85,6 +85,19 @@ impl MachineBudget {
         Ok(())
     }
 
+    /// Whether an actor that costs `from` may cost `to`. The error names the setting that sets the limit.
+    pub(super) fn has_room_for(&self, from: Cost, to: Cost) -> Result<(), String> {
+        if (self.maps.spent - from.maps).saturating_add(to.maps) > self.maps.limit.max(self.maps.spent) {
+            return Err(format!("this machine holds no more actors: raise {}", self.maps.setting));
+        }
+        Ok(())
+    }
+
+    /// Takes the cost `to` of an actor in the place of `from`.
+    pub(super) fn exchange(&mut self, from: Cost, to: Cost) {
+        self.maps.spent = self.maps.spent - from.maps + to.maps;
+    }
+
     /// Returns the cost of an actor that has ended.
     pub(super) fn give_back(&mut self, cost: Cost) {
         self.maps.spent -= cost.maps;

@@ -6,6 +6,7 @@
 //!                                        └─ never waits for an actor, never compiles, never reads or writes the disk
 //! ```
 
+mod builds;
 mod command;
 mod confinement;
 mod control;

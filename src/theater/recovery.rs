@@ -135,11 +135,12 @@ pub(super) fn recover(
 fn may_rest(theater: &TheaterHandle, id: ActorId, spec: &Spec) -> bool {
     let is_told = || spec.takes_ends() && theater.registry.first_due_watch(id).is_some();
     let (limits, name) = (Arc::clone(&spec.manifest.limits), spec.manifest.name.as_str().into());
-    let actor = || ActorRef { id, name, limits, has_lived: true, theater: theater.clone() };
+    let exports = Arc::clone(spec.program.export_names());
+    let actor = || ActorRef { id, name, limits, exports, has_lived: true, theater: theater.clone() };
     let asks = || !theater.async_requests.open(id).is_empty();
     spec.sleeps_after(&theater.limits).is_some() && !is_told() && !asks() && {
         let actor = actor();
-        spec.handlers.iter().all(|handler| handler.start(&actor).is_ok())
+        spec.handlers.iter().all(|handler| handler.start(&actor, None).is_ok())
     }
 }
 

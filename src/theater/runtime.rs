@@ -349,6 +349,7 @@ impl TheaterRuntime {
                 cause: None,
                 is_fork: false,
                 rows: None,
+                before: None,
                 again: None,
                 reply: None,
             };

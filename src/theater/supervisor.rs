@@ -8,6 +8,7 @@ mod admission;
 mod failures;
 mod sleep;
 mod threads;
+mod upgrades;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -21,7 +22,7 @@ use self::threads::{Thread, Unstarted};
 use super::command::{ChangeReply, Command};
 use super::machine_budget::MachineBudget;
 use super::tree::{Action, Input, Tree};
-use crate::actor::{Report, ReportKind, Sleeper, Spec, Verdict};
+use crate::actor::{Report, ReportKind, Sleeper, Spec, Upgrade, Verdict};
 use crate::base::clock;
 use crate::base::fail;
 use crate::base::id::ActorId;
@@ -43,6 +44,10 @@ struct Supervised {
     sleeper: Option<Box<Sleeper>>,
     /// The runtime that runs as soon as the system has a thread for it.
     unstarted: Option<Unstarted>,
+    /// The build from before its newest upgrade, as long as there is a way back to it.
+    before: Option<Arc<Spec>>,
+    /// An upgrade that waits for a thread of the actor.
+    upgrade: Option<Box<Upgrade>>,
     /// The number of the actor's newest thread.
     thread_number: u64,
     /// How the actor failed last.
@@ -161,6 +166,7 @@ impl Supervisor {
                 }
                 None => reply.give(Err(LifecycleError::NoSuchActor(id))),
             },
+            Command::Upgrade { id, spec, reply } => self.upgrade(id, Box::new(Upgrade { spec, reply })),
             Command::Forget { id, reply } => reply.give(self.forget(id)),
             Command::Report(thread, Report { id, kind }) => {
                 if self.actors.get(&id).is_some_and(|actor| actor.thread_number == thread) {
@@ -201,6 +207,8 @@ impl Supervisor {
                 self.clear_failure(id);
                 self.decide(Input::Up(id));
             }
+            ReportKind::Upgraded { spec, before } => self.upgraded(id, spec, before),
+            ReportKind::Proven => self.actors.get_mut(&id).into_iter().for_each(|actor| actor.before = None),
             ReportKind::Failed { reason, detail } => {
                 self.note_failure(id, reason, detail);
                 self.decide(Input::Failed(id));
@@ -220,6 +228,7 @@ impl Supervisor {
                 }
                 self.decide(Input::Ended(id));
                 self.disappoint_restarters(id);
+                self.disappoint_upgrader(id);
             }
             ReportKind::Died { detail } => {
                 self.join(id);
@@ -286,6 +295,7 @@ impl Supervisor {
             }
             Action::AlreadyStopped(id) => self.answer_stoppers(id),
             Action::NotRestarted { id, why } => {
+                self.refuse_upgrade(id, why);
                 // The refusal concerns the newest caller: earlier ones may be waiting for a restart that is under way.
                 if let Some(restarter) = self.actors.get_mut(&id).and_then(|actor| actor.restarters.pop()) {
                     restarter.give(Err(format!("actor {id} cannot be restarted: {why}").into()));
@@ -333,6 +343,11 @@ impl Supervisor {
                 // A thread that waits for a verdict sees its channel closed, and ends.
                 thread.verdicts = unbounded().0;
             }
+        }
+        let waiting = self.actors.values_mut().filter_map(|actor| actor.upgrade.take());
+        let waiting: Vec<_> = waiting.collect();
+        for upgrade in waiting {
+            upgrade.reply.answer(&self.theater.registry, Err(LifecycleError::ShuttingDown));
         }
         self.dismiss_queued();
     }

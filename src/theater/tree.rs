@@ -123,6 +123,11 @@ impl Tree {
                     node.is_fork = true;
                 }
             }
+            Input::Upgraded { id, supervision } => {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.supervision = Arc::new(supervision);
+                }
+            }
             Input::Remembered { id, lately } => self.remember(id, &lately),
             Input::Stop { id, by, cause } => self.stop(id, by, cause),
             Input::Restart { id, by, cause } => self.restart(id, by, cause),
@@ -170,6 +175,12 @@ impl Tree {
     /// Whether the actor's thread was told to end, and no actor below it lives.
     pub(super) fn is_ending(&self, id: ActorId) -> bool {
         self.phase(id) == Phase::Ending
+    }
+
+    /// Whether the actor ends for good, or is being ended so.
+    pub(super) fn is_to_end(&self, id: ActorId) -> bool {
+        let ends = |node: &Node| node.phase != Phase::Dead && matches!(node.goal, Goal::End { .. });
+        self.nodes.get(&id).is_some_and(|node| ends(node))
     }
 
     pub(super) fn is_dead(&self, id: ActorId) -> bool {

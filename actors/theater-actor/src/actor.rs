@@ -34,6 +34,30 @@ pub trait Actor: Serialize + DeserializeOwned {
     }
 }
 
+/// An actor whose state has another form than in an earlier build. Export it as `migration`.
+///
+/// After an upgrade to another component, the runtime calls it once, before any other call.
+pub trait Migration: Actor {
+    /// The state of the earlier build. If several builds have gone before, an `enum` with `#[serde(untagged)]` takes the
+    /// states of all of them.
+    type Before: DeserializeOwned;
+
+    /// Makes a state of this build of an earlier build's. `from` is the SHA-256 of the component that made it, in hex.
+    ///
+    /// # Errors
+    /// The upgrade is taken back: the actor goes on with the earlier build and its state. Whoever asked for the upgrade gets
+    /// the text.
+    fn migrate(before: Self::Before, from: &str) -> Result<Self, String>;
+
+    /// Decodes the state of the earlier build: from JSON, unless the actor overrides this.
+    ///
+    /// # Errors
+    /// The bytes are not a state of that build.
+    fn load_before(state: Option<Vec<u8>>) -> Result<Self::Before, String> {
+        json::read("state of the build before", &state.ok_or("there is no state to migrate")?)
+    }
+}
+
 /// An actor that receives messages. Export it as `messages`.
 ///
 /// In every method, `Err` leaves the state as it was, even if `self` was changed before.

@@ -65,3 +65,6 @@ exports!(replies, "exports-replies", {
 exports!(children, "exports-children", {
     "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
 });
+exports!(migration, "exports-migration", {
+    "ntwk:theater/types": crate::bindings::host::ntwk::theater::types,
+});

@@ -4,8 +4,8 @@ use std::panic;
 use std::sync::Once;
 
 use crate::actor::{
-    Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, StreamHandler,
-    TimerHandler, WebSocketHandler,
+    Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, Migration, MonitorHandler, ReplyHandler,
+    StreamHandler, TimerHandler, WebSocketHandler,
 };
 use crate::bindings;
 use crate::bindings::host::ntwk::theater::types::{Json, State};
@@ -16,6 +16,14 @@ impl<A: Actor> bindings::actor::exports::ntwk::theater::actor::Guest for A {
     fn init(state: State, (id,): (String,)) -> Result<(State,), String> {
         report_panics();
         let actor = A::init(A::load(state)?, &id)?;
+        Ok((actor.save()?,))
+    }
+}
+
+impl<A: Migration> bindings::migration::exports::ntwk::theater::migration::Guest for A {
+    fn migrate(state: State, (from,): (String,)) -> Result<(State,), String> {
+        report_panics();
+        let actor = A::migrate(A::load_before(state)?, &from)?;
         Ok((actor.save()?,))
     }
 }
@@ -124,6 +132,7 @@ mod tests {
 
     use super::bindings::actor::exports::ntwk::theater::actor::Guest as Start;
     use super::bindings::messages::exports::ntwk::theater::message_server_client::Guest as Messages;
+    use super::bindings::migration::exports::ntwk::theater::migration::Guest as Migrations;
     use super::bindings::monitors::exports::ntwk::theater::monitor_handlers::Guest as Monitors;
     use super::bindings::replies::exports::ntwk::theater::reply_handlers::Guest as Replies;
     use super::bindings::timers::exports::ntwk::theater::timer_handlers::Guest as Timers;
@@ -148,6 +157,17 @@ mod tests {
         fn handle_request(&mut self, n: i64) -> Result<String, String> {
             self.sum += n;
             Ok(format!("now {}", self.sum))
+        }
+    }
+
+    impl Migration for Sum {
+        type Before = Vec<i64>;
+
+        fn migrate(before: Vec<i64>, from: &str) -> Result<Self, String> {
+            if before.is_empty() {
+                return Err(format!("{from} has summed up nothing"));
+            }
+            Ok(Self { sum: before.iter().sum() })
         }
     }
 
@@ -195,6 +215,15 @@ mod tests {
         let init = |state: Option<&str>| <Sum as Start>::init(state.map(bytes), ("a".into(),));
         assert_eq!(init(Some(r#"{ "sum": 1 }"#)), Ok((Some(bytes(r#"{"sum":1}"#)),)));
         assert_eq!(init(None), Err("a has nothing to begin with".into()));
+    }
+
+    #[test]
+    fn the_state_of_an_earlier_build_becomes_one_of_this_or_is_refused() {
+        let migrate = |state: Option<&str>| <Sum as Migrations>::migrate(state.map(bytes), ("a".into(),));
+        assert_eq!(migrate(Some("[1,2]")), Ok((Some(bytes(r#"{"sum":3}"#)),)));
+        assert_eq!(migrate(Some("[]")), Err("a has summed up nothing".into()));
+        assert!(migrate(Some("{}")).unwrap_err().starts_with("the state of the build before is not of type "));
+        assert_eq!(migrate(None), Err("there is no state to migrate".into()));
     }
 
     #[test]

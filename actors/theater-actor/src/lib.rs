@@ -70,8 +70,8 @@ pub mod static_files;
 mod websocket;
 
 pub use actor::{
-    Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, MonitorHandler, ReplyHandler, StreamHandler,
-    TimerHandler, WebSocketHandler,
+    Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, Migration, MonitorHandler, ReplyHandler,
+    StreamHandler, TimerHandler, WebSocketHandler,
 };
 pub use bindings::children::exports::ntwk::theater::supervisor_handlers::{ChildEvent, ChildEventKind};
 pub use bindings::host::ntwk::theater::http_types::{HttpRequest, HttpResponse};
@@ -121,6 +121,7 @@ macro_rules! eprintln {
 /// | `timers` | [`TimerHandler`] | `ntwk:theater/timer-handlers` |
 /// | `monitors` | [`MonitorHandler`] | `ntwk:theater/monitor-handlers` |
 /// | `replies` | [`ReplyHandler`] | `ntwk:theater/reply-handlers` |
+/// | `migration` | [`Migration`] | `ntwk:theater/migration` |
 ///
 /// `export!(Counter: messages, http);` or, for an actor that only starts, `export!(Counter);`.
 #[macro_export]
@@ -146,11 +147,12 @@ macro_rules! __export {
     (timers $actor:ident) => { $crate::__export!(timers: TimerHandler for $actor); };
     (monitors $actor:ident) => { $crate::__export!(monitors: MonitorHandler for $actor); };
     (replies $actor:ident) => { $crate::__export!(replies: ReplyHandler for $actor); };
+    (migration $actor:ident) => { $crate::__export!(migration: Migration for $actor); };
     ($other:ident $actor:ident) => {
         compile_error!(concat!(
             "no interface `",
             stringify!($other),
-            "`: there are messages, http, websocket, connections, streams, children, timers, monitors and replies"
+            "`: there are messages, http, websocket, connections, streams, children, timers, monitors, replies and migration"
         ));
     };
     ($interface:ident: $handler:ident for $actor:ident) => {

@@ -5,8 +5,9 @@
 
 mod directory;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use wasmtime::StoreContextMut;
@@ -94,7 +95,7 @@ impl Grant for Filesystem {
 
     /// Opens no listener, but checks the directory before the actor begins. The directory is created only for a new
     /// actor: for an actor that has run before, a new directory would be empty, and nobody would notice.
-    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+    fn start(&self, actor: &ActorRef, _socket: Option<Arc<TcpListener>>) -> Result<Option<Box<dyn Source>>, String> {
         let Self { path, mode } = self;
         if *mode == Mode::ReadWrite && !actor.has_lived {
             std::fs::create_dir_all(path).map_err(|error| {

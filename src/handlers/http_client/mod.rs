@@ -21,6 +21,7 @@ mod response;
 mod revealed;
 mod secret_headers;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -181,7 +182,7 @@ impl Grant for HttpClient {
 
     /// Opens no listener, but reads the secrets once, so that a mistake is told to whoever starts the actor. An actor that
     /// has lived before goes on without a value that cannot be had now: its requests get the error, until there is one.
-    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+    fn start(&self, actor: &ActorRef, _socket: Option<Arc<TcpListener>>) -> Result<Option<Box<dyn Source>>, String> {
         for name in self.headers.secrets() {
             match actor.theater.secrets.get(name) {
                 Err(why) if why.is_unknown || !actor.has_lived => return Err(why.in_full()),

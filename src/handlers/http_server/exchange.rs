@@ -68,14 +68,14 @@ pub(crate) fn answer_http(
 ) -> AskedActor {
     let found = theater.registry.entry(id, |entry| {
         let streams = entry.exports.contains(HANDLE_STREAM_REQUEST.full);
-        (entry.name.as_str().into(), Arc::clone(&entry.limits), streams)
+        (entry.name.as_str().into(), Arc::clone(&entry.limits), Arc::clone(&entry.exports), streams)
     });
-    let Some((name, limits, streams)) = found else { return refuse(&Refusal::Unknown(id)) };
+    let Some((name, limits, exports, streams)) = found else { return refuse(&Refusal::Unknown(id)) };
     if request.body.as_ref().is_some_and(|body| body.len() as u64 > limits.http_body_bytes) {
         return AskedActor::lasting(WireResponse::text(413, "the body is larger than the actor takes", &[]));
     }
     let within = within.min(limits.request_deadline());
-    let actor = ActorRef { id, name, limits, has_lived: true, theater: theater.clone() };
+    let actor = ActorRef { id, name, limits, exports, has_lived: true, theater: theater.clone() };
     answer(&actor, request, Ways { streams, heeds_keys }, within)
 }
 

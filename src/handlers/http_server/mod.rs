@@ -13,7 +13,7 @@ mod idempotency;
 mod streams;
 mod uploads;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -29,7 +29,7 @@ use crate::guest::{Capability, Export, Extensions, GuestExport, HostState, State
 use crate::manifest::{HandlerEntry, ManifestError};
 use crate::net::http::{Compression, HttpLimits, HttpListener, ServingHttp, UploadPlace, WireRequest};
 use crate::promise::{HANDLE_STREAM_CLOSED, HANDLE_STREAM_REQUEST};
-use crate::system::{ActorEntry, Address};
+use crate::system::Address;
 
 use exchange::Ways;
 pub(crate) use exchange::{AskedActor, answer_http};
@@ -133,20 +133,19 @@ impl Capability for HttpServer {
 }
 
 impl Grant for HttpServer {
-    fn listens(&self) -> bool {
-        self.address.is_some()
+    fn listen_address(&self) -> Option<&ListenAddress> {
+        self.address.as_ref()
     }
 
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(SlowStreams(self.slow));
     }
 
-    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+    fn start(&self, actor: &ActorRef, socket: Option<Arc<TcpListener>>) -> Result<Option<Box<dyn Source>>, String> {
         let Some(address) = &self.address else { return Ok(None) };
         let limits = HttpLimits::of(&actor.limits);
         let answering = actor.clone();
-        let streams = |entry: &ActorEntry| entry.exports.contains(HANDLE_STREAM_REQUEST.full);
-        let streams = actor.theater.registry.entry(actor.id, streams) == Some(true);
+        let streams = actor.exports.contains(HANDLE_STREAM_REQUEST.full);
         let ways = Ways { streams, heeds_keys: self.idempotency };
         let (compresses, uploads) = (self.compress, self.uploads.is_some());
         let service = Arc::new(move |mut request: WireRequest| {
@@ -166,10 +165,11 @@ impl Grant for HttpServer {
         let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let listening = address.listen(actor, |address| {
-            let listener = HttpListener::bind(address)?.secured(tls.take()).uploading(place.take());
+            let listener = socket.map_or_else(|| HttpListener::bind(address), |socket| Ok(HttpListener::on(socket)))?;
+            let listener = listener.secured(tls.take()).uploading(place.take());
             let address = listener.local_addr()?;
             let serving = listener.serve(&format!("http-{}", address.port()), limits, service, streams)?;
-            Ok(HttpSource { scheme, address, _serving: serving })
+            Ok(HttpSource { scheme, address, serving })
         })?;
         Ok(Some(Box::new(listening)))
     }
@@ -187,11 +187,15 @@ impl Grant for HttpServer {
 struct HttpSource {
     scheme: &'static str,
     address: SocketAddr,
-    _serving: ServingHttp,
+    serving: ServingHttp,
 }
 
 impl Source for HttpSource {
     fn address(&self) -> Address {
         Address { scheme: self.scheme, socket: self.address }
+    }
+
+    fn socket(&self) -> Arc<TcpListener> {
+        self.serving.socket()
     }
 }

@@ -19,12 +19,11 @@ use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::handlers::ActorRef;
 use crate::net::http::asks_for_a_head_alone;
 use crate::net::{
-    self, Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ClientWriter, ConnectionThreads,
+    Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ClientWriter, ConnectionThreads,
     ListenerClosing, ServerCertificate,
 };
 use crate::net::{ThreadNames, wait_until_ready};
 use crate::promise::HANDLE_CONNECTION_MESSAGE;
-use crate::system::ActorEntry;
 
 /// How long a client that has not shaken hands keeps a thread that another client wants.
 const HANDSHAKE_WANTED: Duration = Duration::from_millis(500);
@@ -42,7 +41,9 @@ const BUSY_BODY: &[u8] = b"all connections are taken now\n";
 /// the actor is ending, and joins every thread.
 pub(super) struct WebSocketListener {
     pub(super) scheme: &'static str,
-    pub(super) socket: SocketAddr,
+    pub(super) address: SocketAddr,
+    /// Dropped first: as long as somebody holds the socket, clients can connect.
+    pub(super) socket: Arc<TcpListener>,
     /// Dropped before the writer: the connections' threads send through it until they have ended.
     _acceptor: AcceptorHandle,
     _writer: Option<ClientWriter>,
@@ -50,14 +51,13 @@ pub(super) struct WebSocketListener {
 
 impl WebSocketListener {
     pub(super) fn start(
-        address: SocketAddr,
+        listener: Arc<TcpListener>,
         actor: &ActorRef,
         origins: &Arc<Origins>,
         tls: Option<ServerCertificate>,
     ) -> io::Result<Self> {
-        let listener = net::bind(address)?;
-        let socket = listener.local_addr()?;
-        let name = format!("ws-{}", socket.port());
+        let address = listener.local_addr()?;
+        let name = format!("ws-{}", address.port());
         let limits = &actor.limits;
         let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let answers = limits.websocket_answers_bytes.max(limits.websocket_answer_bytes);
@@ -66,8 +66,7 @@ impl WebSocketListener {
             .max(limits.websocket_message_bytes.next_multiple_of(STEP_BYTES as u64) + STEP_BYTES as u64);
         let most_threads = bytes(limits.websocket_connections).max(1);
         let closing = ListenerClosing::default();
-        let exports = |entry: &ActorEntry| entry.exports.contains(HANDLE_CONNECTION_MESSAGE.full);
-        let knows_ids = actor.theater.registry.entry(actor.id, exports) == Some(true);
+        let knows_ids = actor.exports.contains(HANDLE_CONNECTION_MESSAGE.full);
         let stall = Duration::from_millis(limits.websocket_stall_ms);
         let writer = knows_ids.then(|| ClientWriter::start(&format!("{name}-w"), stall, Duration::ZERO)).transpose()?;
         let scheme = if tls.is_some() { "wss" } else { "ws" };
@@ -82,8 +81,9 @@ impl WebSocketListener {
         };
         let names = ThreadNames { acceptor: &name, suffix: "" };
         let admission = WebSocketAdmission { shared, is_full: false };
+        let socket = Arc::clone(&listener);
         let acceptor = Acceptor::new(&names, vec![listener], most_threads, closing, admission)?.start()?;
-        Ok(Self { scheme, socket, _acceptor: acceptor, _writer: writer })
+        Ok(Self { scheme, address, socket, _acceptor: acceptor, _writer: writer })
     }
 }
 
@@ -129,7 +129,7 @@ impl WebSocketAdmission {
 }
 
 impl Admission for WebSocketAdmission {
-    type Listener = TcpListener;
+    type Listener = Arc<TcpListener>;
     type Connection = WebSocketClient;
 
     fn drain_time(&self) -> Duration {

@@ -28,6 +28,7 @@ mod origin;
 mod outgoing;
 mod push;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -40,6 +41,7 @@ use crate::base::limits::Limits;
 use crate::guest::wit::{WebSocketMessage, WebSocketResponse};
 use crate::guest::{Capability, Export, Extensions, GuestExport, HostState, StateAnd};
 use crate::manifest::{HandlerEntry, ManifestError};
+use crate::net;
 use crate::promise::{HANDLE_CONNECTION_MESSAGE, HANDLE_MESSAGE};
 use crate::system::Address;
 use admission::WebSocketListener;
@@ -111,18 +113,20 @@ impl Capability for WebSocketServer {
 }
 
 impl Grant for WebSocketServer {
-    fn listens(&self) -> bool {
-        true
-    }
-
     fn install(&self, extensions: &mut Extensions) {
         extensions.insert(SlowConnections(self.slow));
     }
 
-    fn start(&self, actor: &ActorRef) -> Result<Option<Box<dyn Source>>, String> {
+    fn listen_address(&self) -> Option<&ListenAddress> {
+        Some(&self.address)
+    }
+
+    fn start(&self, actor: &ActorRef, socket: Option<Arc<TcpListener>>) -> Result<Option<Box<dyn Source>>, String> {
         let mut tls = ListenerTls::read(self.tls.as_ref(), NAME)?;
-        let start = |address| WebSocketListener::start(address, actor, &self.origins, tls.take());
-        let listener = self.address.listen(actor, start)?;
+        let listener = self.address.listen(actor, |address| {
+            let socket = socket.map_or_else(|| net::bind(address).map(Arc::new), Ok)?;
+            WebSocketListener::start(socket, actor, &self.origins, tls.take())
+        })?;
         Ok(Some(Box::new(listener)))
     }
 
@@ -137,6 +141,10 @@ impl Grant for WebSocketServer {
 
 impl Source for WebSocketListener {
     fn address(&self) -> Address {
-        Address { scheme: self.scheme, socket: self.socket }
+        Address { scheme: self.scheme, socket: self.address }
+    }
+
+    fn socket(&self) -> Arc<TcpListener> {
+        Arc::clone(&self.socket)
     }
 }

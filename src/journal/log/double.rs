@@ -91,6 +91,10 @@ impl BatchLog for Double {
         self.segments.event(position)
     }
 
+    fn manifest_path(&self, position: u64) -> Result<Option<String>, LogError> {
+        self.segments.manifest_path(position)
+    }
+
     fn part(&self, position: u64, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError> {
         self.segments.part(position, name)
     }

@@ -173,6 +173,9 @@ pub(in crate::journal) trait BatchLog: Send + Sync {
     /// The event at a position.
     fn event(&self, position: u64) -> Result<Option<StoredEvent>, LogError>;
 
+    /// Where the manifest lay of the incarnation that begins at a position; none if none begins there.
+    fn manifest_path(&self, position: u64) -> Result<Option<String>, LogError>;
+
     /// A large part of the event at a position.
     fn part(&self, position: u64, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError>;
 

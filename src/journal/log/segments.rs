@@ -468,6 +468,19 @@ impl BatchLog for Segments {
         Ok(event.flatten())
     }
 
+    fn manifest_path(&self, position: u64) -> Result<Option<String>, LogError> {
+        let Some(segment) = self.holder_of(position) else { return Ok(None) };
+        let path = self.entry_in(
+            segment,
+            |directory| directory.event(position),
+            |_, entry| match entry {
+                Entry::Event(event) => event.begins.map(|begins| begins.manifest_path.to_owned()),
+                _ => None,
+            },
+        )?;
+        Ok(path.flatten())
+    }
+
     fn part(&self, position: u64, name: &[u8; 20]) -> Result<Option<Vec<u8>>, LogError> {
         self.holder_of(position).map_or(Ok(None), |segment| self.blob_in(segment, name))
     }

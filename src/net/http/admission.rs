@@ -177,7 +177,7 @@ impl HttpAdmission {
 }
 
 impl Admission for HttpAdmission {
-    type Listener = TcpListener;
+    type Listener = Arc<TcpListener>;
     type Connection = ServedConnection;
 
     fn drain_time(&self) -> Duration {

@@ -15,22 +15,36 @@ use super::upload::UploadPlace;
 /// A listener that serves. When it is dropped it closes: first the connections that have a thread end, then the answers that
 /// are sent piece by piece.
 pub(crate) struct ServingHttp {
+    /// Dropped first: as long as somebody holds the socket, clients can connect.
+    socket: Arc<TcpListener>,
     _acceptor: AcceptorHandle,
     _writer: Option<ClientWriter>,
 }
 
 /// A bound address. Clients may connect already; they wait, because nobody accepts them yet.
 pub(crate) struct HttpListener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     tls: Option<ServerCertificate>,
     uploads: Option<Arc<dyn UploadPlace>>,
     on_refusal: Option<OnRefusal>,
 }
 
+impl ServingHttp {
+    /// The socket, for a listener that takes it over.
+    pub(crate) fn socket(&self) -> Arc<TcpListener> {
+        Arc::clone(&self.socket)
+    }
+}
+
 impl HttpListener {
     /// Binds `address`; port 0 stands for any free port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        bind(address).map(|socket| Self { socket, tls: None, uploads: None, on_refusal: None })
+        bind(address).map(|socket| Self::on(Arc::new(socket)))
+    }
+
+    /// Takes over the socket of another listener, which closes.
+    pub(crate) fn on(socket: Arc<TcpListener>) -> Self {
+        Self { socket, tls: None, uploads: None, on_refusal: None }
     }
 
     /// Speaks TLS with its clients, if there is a certificate.
@@ -71,7 +85,8 @@ impl HttpListener {
         shared.on_refusal = self.on_refusal;
         let shared = Arc::new(shared);
         let (names, closing) = (ThreadNames { acceptor: thread_name, suffix: "" }, shared.closing.clone());
+        let socket = Arc::clone(&self.socket);
         let acceptor = Acceptor::new(&names, vec![self.socket], most_threads, closing, HttpAdmission::new(shared))?;
-        Ok(ServingHttp { _acceptor: acceptor.start()?, _writer: writer })
+        Ok(ServingHttp { socket, _acceptor: acceptor.start()?, _writer: writer })
     }
 }

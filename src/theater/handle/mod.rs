@@ -21,7 +21,9 @@ use crate::base::one_shot::OneReceiver;
 use crate::handlers;
 use crate::journal::{JournalDown, Record};
 use crate::manifest::ActorSource;
-use crate::system::{ActorInfo, Asked, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle};
+use crate::system::{
+    ActorInfo, Asked, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle, UpgradeRequest,
+};
 
 /// The answer to a lifecycle change. If the supervisor is gone, the runtime has ended or is ending.
 fn answer<T>(answer: &OneReceiver<Result<T, LifecycleError>>) -> Result<T, LifecycleError> {
@@ -83,6 +85,25 @@ impl TheaterHandle {
     pub fn restart(&self, id: ActorId) -> Result<(), LifecycleError> {
         self.refuse_circle(id)?;
         self.once_on_disk(answer(&self.control.restart(id, Asked::BY_OPERATOR)).map(drop))
+    }
+
+    /// Lets an actor go on with another manifest and component, between two calls: its id, its history and its state stay, and
+    /// so does all that waits for it or that it waits for. Waits until it is up with them. Without `source`, the manifest file
+    /// that the actor was started from is read again. An actor that has ended begins again.
+    ///
+    /// If the new component exports `migrate`, it makes the new state of the old one. If it refuses or fails, the actor goes on as
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError::Manifest`] if the manifest or the component is wrong; [`LifecycleError::Refused`] if the actor cannot
+    /// be upgraded now, if a listener cannot be started, or if `migrate` refused or failed. The actor goes on as before.
+    pub fn upgrade(&self, id: ActorId, source: Option<ActorSource>) -> Result<(), LifecycleError> {
+        let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
+        self.refuse_circle(id)?;
+        self.journal.has_room()?;
+        let asked = self.control.upgrade(UpgradeRequest { actor, manifest: source });
+        self.once_on_disk(answer(&asked).map(drop))
     }
 
     /// Removes an actor that has ended, and all actors below it, from the list of actors, also at later starts. Their

@@ -110,10 +110,10 @@ impl Supervisor {
         let Newborn { cause, is_fork, rows, again, reply, .. } = newborn;
         let first = match again {
             Some(before) => {
-                let FormerLife { reason, from, incarnation, notice, open, lately, .. } = before;
+                let FormerLife { reason, from, incarnation, notice, open, successor, lately, .. } = before;
                 self.decide(Input::Remembered { id, lately });
                 let incarnation = incarnation.next();
-                First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open }))
+                First::Again(Box::new(Again { reason, from, incarnation, reply, notice, cause, open, successor }))
             }
             None => First::Born(Box::new(Beginning {
                 reason: if is_fork { StartReason::Fork } else { StartReason::Spawn },
@@ -121,6 +121,8 @@ impl Supervisor {
                 incarnation: Incarnation::FIRST,
                 state: self.actors[&id].spec.init_state.clone(),
                 run_init: !is_fork,
+                migrates_from: None,
+                successor: None,
                 rows,
                 cause,
                 reply,
@@ -216,7 +218,7 @@ impl Supervisor {
     }
 
     fn register(&mut self, newborn: &Newborn, status: ActorStatus) -> MailboxOwner {
-        let Newborn { actor, spec, parent, label, again, .. } = newborn;
+        let Newborn { actor, spec, parent, label, before, again, .. } = newborn;
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
         let stop = Some(Arc::new(StopSignal::new(owner.unparker())));
@@ -245,6 +247,8 @@ impl Supervisor {
             thread: None,
             sleeper: None,
             unstarted: None,
+            before: before.clone(),
+            upgrade: None,
             thread_number: 0,
             failure: None,
             is_unrecorded: false,

@@ -128,5 +128,6 @@ impl Supervisor {
             }
         });
         self.disappoint_restarters(id);
+        self.refuse_upgrade(id, why);
     }
 }

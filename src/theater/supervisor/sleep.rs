@@ -77,7 +77,7 @@ impl Supervisor {
         self.join(id);
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let is_ordered = actor.stop.as_ref().is_some_and(|stop| stop.order().is_some());
-        let is_called = is_ordered || !sleeper.mailbox.is_asleep();
+        let is_called = is_ordered || !sleeper.mailbox.is_asleep() || actor.upgrade.is_some();
         actor.sleeper = Some(sleeper);
         if !is_ordered {
             actor.stop = None;

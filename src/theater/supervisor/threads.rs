@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Supervisor;
-use crate::actor::{ActorRuntime, Again, Beginning, Lived, Report, ReportKind, SleptAt, SpawnReply, Verdict};
+use crate::actor::{
+    ActorRuntime, Again, Beginning, Lived, Report, ReportKind, SleptAt, SpawnReply, UpgradeSlot, Verdict,
+};
 use crate::base::id::{ActorId, Incarnation};
 use crate::base::thread::{self, JoinHandle};
 use crate::chain::data::{FailureReason, StartReason};
@@ -21,6 +23,10 @@ use crossbeam_channel::{Sender, unbounded};
 /// The thread of an actor.
 pub(super) struct Thread {
     handle: JoinHandle,
+    /// What was taken out of the budget for it.
+    pub(super) cost: Cost,
+    /// Where an upgrade can be left for it.
+    pub(super) upgrades: Arc<UpgradeSlot>,
     pub(super) verdicts: Sender<Verdict>,
 }
 
@@ -117,7 +123,7 @@ impl Supervisor {
             incarnation = entry.incarnation.next();
         });
         let (reason, notice) = (StartReason::Restart, Some(ChildEventKind::Restarted));
-        let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None };
+        let again = Again { reason, from, incarnation, reply, notice, cause: None, open: None, successor: None };
         let unstarted = self.unstarted(id, owner, First::Again(Box::new(again)));
         self.start_if(has_room, id, unstarted);
     }
@@ -131,7 +137,7 @@ impl Supervisor {
     pub(super) fn unstarted(&mut self, id: ActorId, mailbox: MailboxOwner, first: First) -> Unstarted {
         let actor = self.actors.get_mut(&id).expect("the caller has registered it");
         let stop = actor.stop.get_or_insert_with(|| Arc::new(StopSignal::new(mailbox.unparker()))).clone();
-        let (was_up, is_fork) = (self.tree.was_up(id), self.tree.is_fork(id));
+        let (was_up, is_fork, before) = (self.tree.was_up(id), self.tree.is_fork(id), actor.before.clone());
         let recorded = self.theater.registry.entry(id, |entry| entry.incarnation);
         let recorded = recorded.filter(|_| !matches!(first, First::Born(_))).unwrap_or(Incarnation(0));
         let runtime = Box::new(ActorRuntime::new(
@@ -140,7 +146,7 @@ impl Supervisor {
             self.theater.clone(),
             mailbox,
             stop,
-            Lived { was_up, is_fork, recorded },
+            Lived { was_up, is_fork, recorded, before },
         ));
         Unstarted { runtime, first }
     }
@@ -149,8 +155,13 @@ impl Supervisor {
         let (verdicts, heard) = unbounded();
         self.threads += 1;
         let (number, reports) = (self.threads, self.to_self.clone());
+        let (cost, upgrades) = (Cost::of(runtime.spec().manifest.reuse), runtime.upgrades());
         if let Some(actor) = self.actors.get_mut(&id) {
             actor.thread_number = number;
+            if let Some(upgrade) = actor.upgrade.take() {
+                // The thread has not begun, so nothing waits for it yet.
+                let _ = upgrades.put(upgrade);
+            }
         }
         runtime.connect(heard, Box::new(move |report| _ = reports.send(Command::Report(number, report))));
         let name = format!("a-{}", runtime.spec().manifest.name);
@@ -165,11 +176,14 @@ impl Supervisor {
         match thread::spawn_with(&name, THREAD_STACK_BYTES, Unstarted { runtime, first }, body) {
             Ok(handle) => {
                 let actor = self.actors.get_mut(&id).expect("the caller has registered it");
-                actor.thread = Some(Box::new(Thread { handle, verdicts }));
+                actor.thread = Some(Box::new(Thread { handle, cost, upgrades, verdicts }));
                 self.note_awake(id);
             }
             Err((error, unstarted)) => {
-                self.budget.give_back(Cost::of(unstarted.runtime.spec().manifest.reuse));
+                self.budget.give_back(cost);
+                if let Some(actor) = self.actors.get_mut(&id) {
+                    actor.upgrade = upgrades.take();
+                }
                 let why = format!("this machine has no thread left for it: {error}");
                 match unstarted.first {
                     First::Woken(at) => self.could_not_wake(id, unstarted, at, &why),
@@ -214,10 +228,11 @@ impl Supervisor {
     /// Joins the thread of an actor. The thread's last act was to report that it ends, so this takes no time.
     pub(super) fn join(&mut self, id: ActorId) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        if let Some(Thread { handle, .. }) = actor.thread.take().map(|thread| *thread) {
+        if let Some(Thread { handle, cost, upgrades, .. }) = actor.thread.take().map(|thread| *thread) {
             // A panic of the thread was logged and reported when it happened.
             let _ = handle.join();
-            self.budget.give_back(Cost::of(actor.spec.manifest.reuse));
+            actor.upgrade = upgrades.take();
+            self.budget.give_back(cost);
             self.dormitory.forget(id);
             self.start_queued();
         }

@@ -29,6 +29,11 @@ pub(in crate::theater) enum Input {
     /// This new or listed actor is a fork: it first begins with the state of another actor, which its own `init` must not
     /// change.
     Forked(ActorId),
+    /// The actor goes on with another manifest.
+    Upgraded {
+        id: ActorId,
+        supervision: Supervision,
+    },
     /// The recent failures of an actor from an earlier runtime.
     Remembered {
         id: ActorId,
