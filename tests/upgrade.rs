@@ -147,7 +147,9 @@ fn what_is_refused_leaves_the_old_build_at_work() {
     refused("strategy");
     counter.stage.manifest_at("counter", &counter.stage.file("no.wasm", "no"), "");
     refused("no.wasm");
-    counter.stage.file("counter.toml", format!("name = \"other\"\ncomponent_path = {:?}\n{HTTP}", component("counter")));
+    counter
+        .stage
+        .file("counter.toml", format!("name = \"other\"\ncomponent_path = {:?}\n{HTTP}", component("counter")));
     refused("an upgrade keeps the name \"counter\"");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("bound").port();

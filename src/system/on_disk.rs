@@ -21,6 +21,17 @@ pub(crate) struct StartedFrom {
 }
 
 impl StartedFrom {
+    /// Whether the manifest or the component, as the files are now, is another one.
+    pub(crate) fn is_outdated(&self) -> bool {
+        let differs = |path: &PathBuf, is_same: &dyn Fn(&[u8]) -> bool| {
+            read_bounded(path, COMPONENT_BYTES).is_ok_and(|bytes| !is_same(&bytes))
+        };
+        let ((manifest, text), (component, digest)) = (&self.manifest, &self.component);
+        !self.is_in_memory
+            && (differs(manifest, &|bytes| bytes == text.as_bytes())
+                || differs(component, &|bytes| ComponentDigest::of(bytes) == *digest))
+    }
+
     /// For each file that has changed or cannot be read any more: a sentence that says so, and says what makes the
     /// actor use the new file, if anything does.
     pub(crate) fn changed(&self) -> Vec<String> {
@@ -73,12 +84,13 @@ mod tests {
             component: (file("a.wasm", "wasm"), ComponentDigest::of(b"wasm")),
             init_state: Some((file("a.json", "{}"), Some(Arc::from(b"{}".as_slice())))),
         };
-        assert!(started_from.changed().is_empty());
+        assert!(started_from.changed().is_empty() && !started_from.is_outdated());
         file("a.wasm", "another");
         file("a.json", "[]");
         let changed = started_from.changed();
         assert!(changed[0].starts_with("its component ") && changed[1].starts_with("its init_state "), "{changed:?}");
         file("a.toml", "names");
+        assert!(started_from.is_outdated());
         assert_eq!(started_from.changed().len(), 3);
         std::fs::remove_file(dir.path().join("a.wasm")).expect("it was there");
         let changed = started_from.changed();

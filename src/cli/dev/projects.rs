@@ -4,18 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::base::clock;
 use crate::base::limits::ActorLimits;
 use crate::build::{Builder, manifests_of, project_directory};
 use crate::cli::show::{line, visible};
 use crate::cli::{Failure, stderr};
-use crate::manifest::Manifest;
+use crate::manifest::{ActorSource, Manifest};
 use crate::system::{ActorInfo, TheaterHandle};
-
-/// What an actor is started from: the text of its manifest, and its component.
-type BuildDigest = [u8; 32];
 
 pub(super) struct Projects {
     builder: Builder,
@@ -27,8 +22,6 @@ pub(super) struct Projects {
     manifests: BTreeMap<PathBuf, Option<PathBuf>>,
     /// Files outside the directories of the projects that belong to them.
     beyond: BTreeSet<PathBuf>,
-    /// What the actors that run were given last.
-    given: BTreeMap<PathBuf, BuildDigest>,
 }
 
 impl Projects {
@@ -46,7 +39,7 @@ impl Projects {
             manifests.insert(root.clone(), project);
             roots.push(root);
         }
-        Ok(Self { builder, limits, roots, manifests, beyond: BTreeSet::new(), given: BTreeMap::new() })
+        Ok(Self { builder, limits, roots, manifests, beyond: BTreeSet::new() })
     }
 
     pub(super) fn roots(&self) -> &[PathBuf] {
@@ -90,18 +83,13 @@ impl Projects {
         whole
     }
 
-    /// Gives the running actors the newest builds, where they have others.
-    pub(super) fn carry_over(&mut self, theater: &TheaterHandle) {
-        let actors = theater.actors();
-        for manifest in self.manifests.keys() {
-            let Some(digest) = digest_of(manifest, &self.limits) else { continue };
-            if self.given.insert(manifest.clone(), digest) == Some(digest) {
-                continue;
-            }
-            let is_its =
-                |actor: &&ActorInfo| fs::canonicalize(&actor.manifest_path).is_ok_and(|path| path == *manifest);
-            for actor in actors.iter().filter(is_its) {
-                upgrade(theater, actor, manifest);
+    /// Gives the actors that were started from these manifests the newest builds, where they have others.
+    pub(super) fn carry_over(&self, theater: &TheaterHandle) {
+        for actor in theater.actors() {
+            let manifest = fs::canonicalize(&actor.manifest_path).ok();
+            let Some(manifest) = manifest.filter(|manifest| self.manifests.contains_key(manifest)) else { continue };
+            if theater.is_outdated(actor.id) {
+                upgrade(theater, &actor, &manifest);
             }
         }
     }
@@ -110,7 +98,7 @@ impl Projects {
 /// Gives one actor the build of a manifest, and says what became of that.
 fn upgrade(theater: &TheaterHandle, actor: &ActorInfo, manifest: &Path) {
     let (name, begun) = (visible(&actor.name), clock::now());
-    match theater.restart(actor.id) {
+    match theater.upgrade(actor.id, Some(ActorSource::file(manifest))) {
         Ok(()) => line(&format!("{name} goes on with the new build after {:.1} s", clock::since(begun).as_secs_f64())),
         Err(why) => stderr::tell(&format!("theater: {name} goes on with the build that it has: {why}")),
     }
@@ -125,17 +113,4 @@ fn root_of(path: &Path) -> Result<PathBuf, Failure> {
         return Err(Failure::usage(format!("{} has several manifests ({}): {why}", path.display(), names.join(", "))));
     };
     Ok(manifest.clone())
-}
-
-fn digest_of(manifest: &Path, limits: &ActorLimits) -> Option<BuildDigest> {
-    let text = fs::read(manifest).ok()?;
-    let component = fs::read(Manifest::load(manifest, limits).ok()?.component_path).ok()?;
-    Some(
-        Sha256::new()
-            .chain_update((text.len() as u64).to_le_bytes())
-            .chain_update(text)
-            .chain_update(component)
-            .finalize()
-            .into(),
-    )
 }

@@ -106,6 +106,12 @@ impl TheaterHandle {
         self.once_on_disk(answer(&asked).map(drop))
     }
 
+    /// Whether an actor has been started from another manifest or component than lie on disk now.
+    pub(crate) fn is_outdated(&self, id: ActorId) -> bool {
+        let common = self.registry.entry(id, |entry| std::sync::Arc::clone(&entry.common));
+        common.is_some_and(|common| common.started_from.is_outdated())
+    }
+
     /// Removes an actor that has ended, and all actors below it, from the list of actors, also at later starts. Their
     /// histories stay in the journal.
     ///
