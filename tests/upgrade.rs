@@ -414,7 +414,7 @@ fn an_actor_whose_instance_is_kept_gets_a_new_one_of_the_new_build() {
 }
 
 #[test]
-fn the_management_protocol_has_the_command_and_an_upgrade_by_the_path_of_a_child() {
+fn the_management_protocol_has_the_command() {
     let counter = Counter::at(1);
     let mut management = Management::connect(counter.running.management());
     let id = counter.running.id("counter");
@@ -424,4 +424,54 @@ fn the_management_protocol_has_the_command_and_an_upgrade_by_the_path_of_a_child
     let error = management.error(&json!({ "UpgradeActor": { "id": id, "manifest": "/no/such.toml" } }));
     assert!(error.contains("/no/such.toml"), "{error}");
     counter.ends_sound();
+}
+
+#[test]
+fn a_dry_run_lists_what_would_change_and_touches_nothing() {
+    let counter = Counter::at(4);
+    (0..3).for_each(|_| _ = counter.ask(&json!({ "add": 1 })));
+    counter.ask(&json!("get")).expect("an answer");
+    let before = counter.running.events("counter").len();
+    assert_eq!(counter.running.say(&["upgrade", "counter", "--dry-run"]), "none of 5 transitions changes", "the same build");
+    counter.writes("tally", "");
+    let output = counter.running.cli(&["upgrade", "counter", "--dry-run", "--last", "2"]);
+    let (said, why) = (support::text(&output.stdout), support::text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}{why}");
+    assert!(why.contains("2 of 2 transitions change"), "{why}");
+    // The state of each call is migrated and compared with what was recorded, migrated too: only the answers differ.
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines.iter().all(|line| line.contains("answer: ") && line.contains("total")), "{said}");
+    assert_eq!(counter.running.events("counter").len(), before, "nothing was recorded");
+    assert_eq!(counter.ask(&json!("get")), Ok(json!({ "count": 7 })));
+    counter.ends_sound();
+}
+
+/// The stored components.
+fn components(stage: &Stage) -> usize {
+    let stored = std::fs::read_dir(stage.data_dir().join("components")).expect("a directory");
+    stored.filter(|entry| entry.as_ref().expect("an entry").path().extension().is_some_and(|it| it == "wasm")).count()
+}
+
+#[test]
+fn a_build_that_nothing_needs_goes_at_the_next_start() {
+    let counter = Counter::at(4);
+    counter.writes("tally", "");
+    counter.upgrades();
+    counter.ask(&json!({ "add": 1 })).expect("an answer");
+    counter.running.say(&["restart", "counter"]);
+    counter.ask(&json!({ "add": 1 })).expect("an answer");
+    let counter = counter.again(false);
+    assert_eq!(components(&counter.stage), 2, "the history is there still");
+    counter.running.say(&["prune", "counter", "--before", "9999"]);
+    counter.ask(&json!("get")).expect("an answer");
+    let counter = counter.again(false);
+    assert_eq!(components(&counter.stage), 1);
+    let chain = counter.running.export(&counter.stage, "counter");
+    verify_by_document(&chain);
+    replay(&chain, &[]).expect("it replays from the kept state");
+    assert_eq!(counter.ask(&json!("get")), Ok(json!({ "total": 6 })));
+    counter.running.shut_down();
+    audit(&counter.stage);
+    replays(&counter.stage);
 }

@@ -40,7 +40,7 @@ pub use audit::{Audit, audit};
 pub(crate) use beginning::{Again, Beginning, OpenTransition};
 pub(crate) use newest_state::newest_state;
 pub(crate) use replay::{
-    BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until,
+    BehaviourChange, Boundary, Recording, compare, dry_run, limits as recorded_limits, replay, replay_until,
 };
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};

@@ -17,6 +17,7 @@ mod table_calls;
 
 use super::effect::{Answered, Attempt, Effect};
 use super::interruption::Interruption;
+use super::rehearsal::{self, Rehearsal};
 use super::script::{Divergence, Script, compare};
 use crate::base::id::ActorId;
 use crate::base::{clock, fail};
@@ -87,6 +88,8 @@ enum Mode {
     Live(Outlet),
     Resuming { script: Script, outlet: Outlet },
     Replay(Script),
+    /// Another build makes a recorded call: its host calls are answered from the record, and its events go nowhere.
+    Rehearsal(Box<Rehearsal>),
 }
 
 /// Where events go.
@@ -134,6 +137,23 @@ impl Recorder {
 
     pub(crate) fn replaying(chain: StateChain, script: Script) -> Self {
         Self::of(chain, Mode::Replay(script))
+    }
+
+    pub(crate) fn rehearsing(chain: StateChain, rehearsal: Rehearsal) -> Self {
+        Self::of(chain, Mode::Rehearsal(Box::new(rehearsal)))
+    }
+
+    /// In a rehearsal: the effects that were recorded and were not made.
+    pub(crate) fn left(&self) -> Vec<String> {
+        match &self.mode {
+            Mode::Rehearsal(rehearsal) => rehearsal.left(),
+            Mode::Live(_) | Mode::Resuming { .. } | Mode::Replay(_) => Vec::new(),
+        }
+    }
+
+    /// Whether nothing has an effect, because what is done was done before.
+    fn is_of_the_past(&self) -> bool {
+        matches!(self.mode, Mode::Replay(_) | Mode::Rehearsal(_))
     }
 
     fn of(chain: StateChain, mode: Mode) -> Self {
@@ -264,6 +284,10 @@ impl Recorder {
                 }
                 self.chain.append_salted(event_type, data, recorded.timestamp, recorded.salt);
                 script.advance();
+                Ok(self.chain.head_link().expect("an event was appended"))
+            }
+            Mode::Rehearsal(_) => {
+                self.chain.append_salted(event_type, data, 0, None);
                 Ok(self.chain.head_link().expect("an event was appended"))
             }
         }
@@ -441,6 +465,17 @@ impl Recorder {
         if matches!(self.mode, Mode::Live(_)) {
             return Ok(Recalled::Nothing);
         }
+        if let Mode::Rehearsal(rehearsal) = &mut self.mode {
+            let (sequence, asked) = (self.chain.next_sequence(), || rehearsal::shown(function.full, &params.0));
+            let differs = |recorded: serde_json::Value, actual: String| {
+                diverged(Divergence { sequence, field: "effect".into(), recorded, actual: actual.into() })
+            };
+            let Some(result) = rehearsal.answer(function, &params.0) else {
+                return Err(differs(serde_json::Value::Null, asked()));
+            };
+            let result = R::from_cbor(&result).map_err(|error| differs(error.to_string().into(), asked()))?;
+            return Ok(Recalled::Answer(result));
+        }
         let mut params = Some(params.clone());
         if self.recorded()?.kind() == Some(EventKind::Intent) {
             // Which actor an address stood for is an input.
@@ -478,7 +513,7 @@ impl Recorder {
         self.pass_resumptions();
         match &self.mode {
             Mode::Replay(script) if script.ends_from_outside() => Err(Interruption::RecordedEnd),
-            Mode::Replay(_) | Mode::Resuming { .. } | Mode::Live(_) => Ok(()),
+            Mode::Replay(_) | Mode::Rehearsal(_) | Mode::Resuming { .. } | Mode::Live(_) => Ok(()),
         }
     }
 
@@ -522,6 +557,7 @@ impl Recorder {
         let mut events = match &self.mode {
             Mode::Live(outlet) | Mode::Resuming { outlet, .. } => outlet.before(upto)?,
             Mode::Replay(script) => script.past().before(upto),
+            Mode::Rehearsal(rehearsal) => rehearsal.past.before(upto),
         };
         let hidden = match past {
             ShownPast::Upto(_) => events.len() - shown(events.iter()),
@@ -546,7 +582,7 @@ impl Recorder {
     fn outlet(&self) -> Option<&Outlet> {
         match &self.mode {
             Mode::Live(outlet) | Mode::Resuming { outlet, .. } => Some(outlet),
-            Mode::Replay(_) => None,
+            Mode::Replay(_) | Mode::Rehearsal(_) => None,
         }
     }
 
@@ -574,7 +610,7 @@ impl Recorder {
     fn recorded(&self) -> Result<&ChainEvent, Interruption> {
         let script = match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script,
-            Mode::Live(_) => unreachable!("a live recorder has nothing to recall"),
+            Mode::Live(_) | Mode::Rehearsal(_) => unreachable!("there is no next event to recall"),
         };
         script.peek().ok_or_else(|| diverged(past_the_end(&self.chain, "a further host call")))
     }
@@ -583,7 +619,7 @@ impl Recorder {
     pub(crate) fn upcoming(&self) -> Option<&ChainEvent> {
         match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script.peek(),
-            Mode::Live(_) => None,
+            Mode::Live(_) | Mode::Rehearsal(_) => None,
         }
     }
 
@@ -591,7 +627,7 @@ impl Recorder {
     pub(crate) fn broken(&self) -> Option<&str> {
         match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script.broken(),
-            Mode::Live(_) => None,
+            Mode::Live(_) | Mode::Rehearsal(_) => None,
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod archive;
 mod backup;
+mod builds;
 mod carry;
 mod chains;
 mod components;
@@ -78,6 +79,7 @@ pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
 
+use self::presence::FileWatch;
 use self::log::{BatchLog, MarkFile, OpenedLog, SegmentWalk, Segments};
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
@@ -107,6 +109,7 @@ pub(crate) struct Journal {
     writer: JoinHandle,
     indexing: IndexThread,
     watch: JoinHandle,
+    files: Arc<FileWatch>,
     /// Ends the watch when it is dropped.
     watching: Sender<()>,
     /// Held until the journal is closed, whoever still has a handle.
@@ -216,9 +219,10 @@ impl Journal {
         };
         let indexing = index.start_thread().map_err(JournalError::Thread)?;
         let path = path.to_path_buf();
+        let files = Arc::clone(&watch);
         let writer = Writer { path, log, index, standing, newest, queue, listener, watch, metrics };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
-        Ok(Self { handle, writer, indexing, watch: watch_thread, watching, dir })
+        Ok(Self { handle, writer, indexing, watch: watch_thread, files, watching, dir })
     }
 
     pub(crate) fn handle(&self) -> &JournalHandle {

@@ -32,7 +32,7 @@ const FILES: [&str; 3] = ["log", "journal.mark", "lock"];
 /// What the thread has found, and what it is told.
 pub(super) struct FileWatch {
     gone: OnceLock<String>,
-    stored: Sender<(ComponentDigest, u64)>,
+    stored: Sender<(ComponentDigest, Option<u64>)>,
 }
 
 impl FileWatch {
@@ -45,7 +45,12 @@ impl FileWatch {
     /// From here on this component, which is stored and has so many bytes, has to stay.
     pub(super) fn remember(&self, component: ComponentDigest, bytes: usize) {
         // The thread takes all that it is told, until the journal is closed.
-        let _ = self.stored.send((component, bytes as u64));
+        let _ = self.stored.send((component, Some(bytes as u64)));
+    }
+
+    /// This component is about to be removed.
+    pub(super) fn forget(&self, component: ComponentDigest) {
+        let _ = self.stored.send((component, None));
     }
 }
 
@@ -80,14 +85,15 @@ struct Presence {
     dir: PathBuf,
     /// Each file as it was seen last: device and number.
     seen: HashMap<PathBuf, (u64, u64)>,
-    /// The length of each component. They are stored one by one, and stay: without one of them, no start could go on.
+    /// The length of each component. They are stored one by one, and stay until a start removes them: without one that is needed,
+    /// no start could go on.
     components: HashMap<PathBuf, u64>,
     /// Components that were stored meanwhile.
-    stored: Receiver<(ComponentDigest, u64)>,
+    stored: Receiver<(ComponentDigest, Option<u64>)>,
 }
 
 impl Presence {
-    fn of(dir: &Path, log: Arc<Segments>, stored: Receiver<(ComponentDigest, u64)>) -> Self {
+    fn of(dir: &Path, log: Arc<Segments>, stored: Receiver<(ComponentDigest, Option<u64>)>) -> Self {
         let (seen, components) = (HashMap::new(), HashMap::new());
         let mut presence = Self { log, dir: dir.to_owned(), seen, components, stored };
         for name in FILES {
@@ -125,17 +131,32 @@ impl Presence {
             };
             there(is_whole, &path)?;
         }
-        let stored =
-            self.stored.try_iter().map(|(component, bytes)| (components::path_of(&self.dir, component), bytes));
-        self.components.extend(stored);
-        for (path, length) in &self.components {
-            let is_whole = match std::fs::metadata(path) {
-                Ok(file) => file.len() >= *length,
-                Err(error) => !is_gone(&error),
-            };
-            there(is_whole, path)?;
+        self.hear();
+        if let Some(path) = self.missed_component() {
+            // It was told of before it was removed.
+            self.hear();
+            there(!self.components.contains_key(&path), &path)?;
         }
         Ok(())
+    }
+
+    /// Hears which components were stored, and which are removed.
+    fn hear(&mut self) {
+        for (component, bytes) in self.stored.try_iter() {
+            let path = components::path_of(&self.dir, component);
+            match bytes {
+                Some(bytes) => _ = self.components.insert(path, bytes),
+                None => _ = self.components.remove(&path),
+            }
+        }
+    }
+
+    fn missed_component(&self) -> Option<PathBuf> {
+        let is_missed = |(path, length): &(&PathBuf, &u64)| match std::fs::metadata(path) {
+            Ok(file) => file.len() < **length,
+            Err(error) => is_gone(&error),
+        };
+        self.components.iter().find(is_missed).map(|(path, _)| path.clone())
     }
 
     /// How people are told of a path.

@@ -37,6 +37,18 @@ impl JournalReader {
         Ok(course.into_trial())
     }
 
+    /// The call of an actor from which on it has been called so often, or its first; none if it was never called.
+    pub(crate) fn nth_last_call(&self, actor: ActorKey, most: u64) -> ReadResult<Option<u64>> {
+        let (mut left, mut found) = (most, None);
+        self.walk_from_the_end(actor, |event| {
+            if kind(event) == Some(EventKind::Call) && left > 0 {
+                (left, found) = (left - 1, Some(event.sequence));
+            }
+            Ok(if left == 0 { Break(()) } else { Continue(()) })
+        })?;
+        Ok(found)
+    }
+
     /// Where the manifest lay that the incarnation was started from which event `sequence` has begun.
     pub(crate) fn manifest_path_at(&self, actor: ActorKey, sequence: u64) -> ReadResult<Option<String>> {
         let place = self.landmark(actor, Landmark::Started, sequence)?;

@@ -182,6 +182,7 @@ impl Request {
             | Self::RestartActor { .. }
             | Self::ForkActor { .. }
             | Self::UpgradeActor { .. }
+            | Self::DryRunUpgrade { .. }
             | Self::ForgetActor { .. }
             | Self::PruneActor { .. }
             | Self::RedactEvent { .. }

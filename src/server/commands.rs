@@ -7,14 +7,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::metrics::{self, MetricsView};
 use super::paging::{PIECE_BYTES, Paging, Piece, Whole};
-use super::protocol::{ActorView, DeadLetterView, EventView, EventsAnswer, Request, Response, StatusAnswer};
+use super::protocol::{
+    ActorView, DeadLetterView, EventView, EventsAnswer, OutcomeChangeView, Request, Response, StatusAnswer,
+};
 use super::{first, listing};
 use super::{lookup::known, rows};
 use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
 use crate::journal::{DataDropped, Shown};
 use crate::manifest::ActorSource;
-use crate::system::TheaterHandle;
+use crate::system::{DryRun, OutcomeChange, TheaterHandle};
 use crate::theater::{ActorState, ReadError};
 
 /// Carries out one command. The caller handles those about the connection itself: subscriptions, roles, its end.
@@ -118,6 +120,16 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             let upgraded = theater.upgrade(known(theater, &id)?.id, manifest.map(ActorSource::file));
             upgraded.map(|()| Response::ActorUpgraded { id }).map_err(text)
         }
+        Request::DryRunUpgrade { id, manifest, last } => {
+            let last = last.unwrap_or(DRY_RUN_CALLS);
+            let DryRun { transitions, changed, changes, .. } =
+                theater.dry_run(known(theater, &id)?.id, manifest.map(ActorSource::file), last).map_err(text)?;
+            let view = |change: OutcomeChange| {
+                let OutcomeChange { sequence, export, what, recorded, actual, .. } = change;
+                OutcomeChangeView { sequence, export, what: what.to_owned(), recorded, actual }
+            };
+            Ok(Response::UpgradeDryRun { id, transitions, changed, changes: changes.into_iter().map(view).collect() })
+        }
         Request::ListActors => {
             listing::fits_one_answer(theater, BY_ACTORS_PAGES)?;
             let alive = theater.actors().into_iter().filter(|actor| actor.status.is_alive());
@@ -206,6 +218,9 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
         | Request::Shutdown => unreachable!("the caller has taken these"),
     }
 }
+
+/// So many calls a dry run makes again, if it is not told how many.
+const DRY_RUN_CALLS: u64 = 100;
 
 const BY_ACTORS_PAGES: &str = "GetActors gives them by pages";
 const BY_METRICS_PAGES: &str = "GetMetrics gives them by pages, and Status the totals";

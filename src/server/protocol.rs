@@ -84,6 +84,14 @@ pub(crate) enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         manifest: Option<String>,
     },
+    /// What such an upgrade would change, by the newest `last` recorded calls; 100 if it is left out.
+    DryRunUpgrade {
+        id: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<u64>,
+    },
     ActorTree,
     /// A page of the actors of `ActorTree`, from the place `from` on.
     GetActors {
@@ -304,6 +312,13 @@ pub(crate) enum Response {
     ActorUpgraded {
         id: String,
     },
+    /// `changed` of `transitions` calls come out otherwise; `changes` has what differs, at most 200 of that.
+    UpgradeDryRun {
+        id: String,
+        transitions: u64,
+        changed: u64,
+        changes: Vec<OutcomeChangeView>,
+    },
     /// `id` is the id of the new actor.
     ActorForked {
         id: String,
@@ -409,6 +424,16 @@ pub(crate) enum Response {
         next: Option<u64>,
     },
     ShuttingDown,
+}
+
+/// A part of a recorded call that comes out otherwise under another build: what was recorded, and what it does now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OutcomeChangeView {
+    pub(crate) sequence: u64,
+    pub(crate) export: String,
+    pub(crate) what: String,
+    pub(crate) recorded: serde_json::Value,
+    pub(crate) actual: serde_json::Value,
 }
 
 /// The value of `gone` in the answers of servers that do not send it.

@@ -3,6 +3,7 @@
 //! The supervisor implements [`Control`]. Each request is answered through a one-shot channel, so that an actor that waits
 //! for the answer can still be stopped.
 
+use super::dry_run::DryRun;
 use super::error::LifecycleError;
 use super::requests::{ForkRequest, SpawnRequest, Spawned, UpgradeRequest};
 use super::waits::WaitId;
@@ -30,6 +31,10 @@ pub(crate) trait Control: std::any::Any + Send + Sync {
     /// Lets an actor go on with another manifest and component. Reads and compiles on the calling thread. Answers once the
     /// actor is up with them.
     fn upgrade(&self, request: UpgradeRequest) -> OneReceiver<Result<Spawned, LifecycleError>>;
+
+    /// Makes the newest recorded calls of an actor again under what an upgrade would bring, at most `last` of them. Compiles and
+    /// executes while the calling thread waits.
+    fn dry_run(&self, request: UpgradeRequest, last: u64) -> Result<DryRun, LifecycleError>;
 
     /// Removes an actor that has ended, and all actors below it, from the list. Answers with these actors.
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>>;

@@ -5,7 +5,7 @@
 //!
 //! The files use each other in one direction, from the end of this list to its beginning:
 //!
-//! - values that use no other file: `address`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`,
+//! - values that use no other file: `address`, `dry_run`, `label`, `status`, `pick`, `refusal`, `failure`, `waits`, `watches`, `on_disk`, `vouched`,
 //!   `clients`;
 //! - `secrets`, which the runtime adds to what actors send, and shows to nobody;
 //! - `answer`, what became of a delivery; `error`, the errors of a handle;
@@ -24,6 +24,7 @@ mod control;
 mod cron;
 mod deferrals;
 mod delivery;
+mod dry_run;
 mod error;
 mod failure;
 mod handle;
@@ -59,6 +60,7 @@ pub(crate) use clients::ClientKind;
 pub(crate) use control::{Asked, Control};
 pub(crate) use cron::{CRON_BYTES, Cron, check_lengths as check_cron_lengths};
 pub(crate) use delivery::Delivery;
+pub use dry_run::{DryRun, OutcomeChange};
 pub use error::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use failure::ActorFailure;
 pub use handle::TheaterHandle;

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
+use super::dry_run::dry_run;
 use super::fork::{ForkGrounds, fork};
 use super::stored_spec::is_fork;
 use crate::actor::{SharedSpecs, SpawnReply, Spec, newest_state};
@@ -22,7 +23,7 @@ use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle, TableAt};
 use crate::manifest::{ActorSource, Manifest};
-use crate::system::{Asked, Control, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned, UpgradeRequest};
+use crate::system::{Asked, Control, DryRun, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned, UpgradeRequest};
 
 /// What a handle asks for lifecycle changes: it reads and compiles on the asking thread, and sends the rest to the
 /// supervisor's thread.
@@ -127,6 +128,12 @@ impl Control for LifecycleControl {
             Err(why) => reply.answer(&self.registry, Err(why)),
         }
         answer
+    }
+
+    fn dry_run(&self, request: UpgradeRequest, last: u64) -> Result<DryRun, LifecycleError> {
+        let actor = request.actor;
+        let spec = self.upgraded(request)?;
+        dry_run(&self.engine, &self.journal, actor, &spec, last)
     }
 
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>> {

@@ -11,6 +11,7 @@ mod command;
 mod confinement;
 mod control;
 mod dead_letters;
+mod dry_run;
 mod foresee;
 mod fork;
 mod former;

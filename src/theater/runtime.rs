@@ -256,6 +256,13 @@ impl TheaterRuntime {
         let recovered = recover(&engine, &handle, &specs, manifests).map_err(|why| {
             why_the_journal_failed(&handle.journal, &journal_failed).unwrap_or(TheaterError::Actors(why))
         })?;
+        // What an archive has of the actors' histories, nobody could execute again without them.
+        let unneeded = if retention.archive.is_some() { Ok(0) } else { journal.remove_unneeded_components() };
+        match unneeded {
+            Ok(0) => {}
+            Ok(removed) => log::info!("{removed} components that nothing needs any more are removed"),
+            Err(why) => log::warn!("it is not known which components are needed, so all of them stay: {why}"),
+        }
         let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());
         let why = Arc::clone(&panicked);
         let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);

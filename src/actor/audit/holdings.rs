@@ -19,6 +19,9 @@ pub(super) struct Holdings {
     states: Option<StateCourse>,
     newest_at: Option<u64>,
     last_named_at: u64,
+    /// What is wrong with the component of the newest incarnation, and the event that names it. It is a finding as soon as
+    /// somebody needs the component.
+    lacks: Option<(u64, ComponentDigest, &'static str)>,
     /// The part of the actor's row that differs from its last start, if any.
     differs: Option<&'static str>,
 }
@@ -48,12 +51,17 @@ impl Auditor<'_> {
                 if let Err(why) = begun {
                     self.finding(row, &format!("event {}: {why}", event.sequence));
                 }
-                self.component_of(reader, row, event, &started)?;
+                self.component_of(reader, course, event, &started)?;
+            }
+            // A replay executes it again.
+            Said::Call(_) => {
+                if let Some(lacking) = holdings.lacks.take() {
+                    self.lacks_component(row, lacking);
+                }
             }
             Said::State(StateAfter::Now(named)) => holdings.names(event, named),
             Said::Gone | Said::Unreadable(_) if returned() => holdings.loses(event),
             Said::State(StateAfter::Unchanged)
-            | Said::Call(_)
             | Said::HostCall(_)
             | Said::DroppedDeliveries(_)
             | Said::Nothing
@@ -70,7 +78,17 @@ impl Auditor<'_> {
     }
 
     /// Compares what only the end of the chain can tell: stored states that the chain never named, and the actor's row.
-    pub(super) fn compare_at_end(&mut self, row: &ActorRow, holdings: Holdings) {
+    pub(super) fn compare_at_end(
+        &mut self,
+        reader: &JournalReader,
+        row: &ActorRow,
+        holdings: Holdings,
+    ) -> ReadResult<()> {
+        if let Some(lacking) = holdings.lacks
+            && !reader.is_forgotten(row.actor)?
+        {
+            self.lacks_component(row, lacking);
+        }
         for sequence in holdings.stored.keys() {
             self.finding(row, &format!("a state is stored for event {sequence}, which is not on the chain"));
         }
@@ -81,6 +99,11 @@ impl Auditor<'_> {
         if let Some(what) = holdings.differs {
             self.finding(row, &format!("its {what} in the table of actors is not what its last start says"));
         }
+        Ok(())
+    }
+
+    fn lacks_component(&mut self, row: &ActorRow, (sequence, component, what): (u64, ComponentDigest, &str)) {
+        self.finding(row, &format!("event {sequence}: the component {component} {what}"));
     }
 
     fn state_of(
@@ -116,18 +139,24 @@ impl Auditor<'_> {
     fn component_of(
         &mut self,
         reader: &JournalReader,
-        row: &ActorRow,
+        course: usize,
         event: &ChainEvent,
         started: &Started,
     ) -> ReadResult<()> {
-        if self.components.insert(started.component) {
-            let found = reader.component(started.component)?.map(|bytes| ComponentDigest::of(&bytes));
-            if found != Some(started.component) {
-                let what = if found.is_none() { "is not in the journal" } else { "was altered" };
-                let why = format!("event {}: the component {} {what}", event.sequence, started.component);
-                self.finding(row, &why);
+        let (row, component) = (&self.rows[course], started.component);
+        let what = match self.components.get(&component) {
+            Some(what) => *what,
+            None => {
+                let found = reader.component(component)?.map(|bytes| ComponentDigest::of(&bytes));
+                let what = match found {
+                    None => Some("is not in the journal"),
+                    Some(found) => (found != component).then_some("was altered"),
+                };
+                self.components.insert(component, what);
+                what
             }
-        }
+        };
+        self.courses[course].holdings.lacks = what.map(|what| (event.sequence, component, what));
         if let NamedState::Digest { sha1: name, .. } = &started.state
             && reader.blob(name)?.map(|bytes| sha1(&bytes)) != Some(*name)
         {
@@ -152,7 +181,7 @@ impl Holdings {
         if let Some(at) = newest_at {
             stored.entry(at).or_default().push(true);
         }
-        Ok(Self { stored, states: None, newest_at, last_named_at: 0, differs: None })
+        Ok(Self { stored, states: None, newest_at, last_named_at: 0, lacks: None, differs: None })
     }
 
     /// Whether the chain names the state that it has come to.

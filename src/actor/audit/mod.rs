@@ -118,7 +118,7 @@ fn in_order(survey: &mut Survey, rows: &[ActorRow]) -> ReadResult<Audit> {
         (before_last, last, checked) = (last, page, now_checked);
         next = following?;
         if is_end {
-            return Ok(auditor.finish());
+            return auditor.finish(&reader);
         }
     }
 }
@@ -135,7 +135,7 @@ fn chain_by_chain(reader: &JournalReader, rows: &[ActorRow]) -> ReadResult<Audit
             auditor.finding(row, &format!("cannot be read: {error}"));
         }
     }
-    Ok(auditor.finish())
+    auditor.finish(reader)
 }
 
 /// Events that are taken in together.
@@ -221,8 +221,8 @@ struct Auditor<'a> {
     is_in_order: bool,
     /// The messages that the journal has still to deliver, by sender and sequence.
     owed: HashSet<(ActorId, u64)>,
-    /// The components that were looked at already.
-    components: HashSet<ComponentDigest>,
+    /// The components that were looked at already: what is wrong with each.
+    components: HashMap<ComponentDigest, Option<&'static str>>,
 }
 
 /// How far the chain of one actor has been walked.
@@ -246,7 +246,7 @@ impl<'a> Auditor<'a> {
             replied: HashSet::new(),
             is_in_order: false,
             owed: owed.collect(),
-            components: HashSet::new(),
+            components: HashMap::new(),
         };
         for row in rows {
             // An error here is a finding about the row only. The chain is checked nevertheless.
@@ -326,13 +326,13 @@ impl<'a> Auditor<'a> {
     }
 
     /// Finishes the audit after the last event of every chain.
-    fn finish(mut self) -> Audit {
+    fn finish(mut self, reader: &JournalReader) -> ReadResult<Audit> {
         for (course, row) in std::mem::take(&mut self.courses).into_iter().zip(self.rows) {
             if !course.is_over {
-                self.compare_at_end(row, course.holdings);
+                self.compare_at_end(reader, row, course.holdings)?;
             }
         }
         self.missing_messages();
-        self.audit
+        Ok(self.audit)
     }
 }

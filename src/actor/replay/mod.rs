@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 mod compare;
+mod dry_run;
 mod error;
 mod recording;
 mod stage;
@@ -14,8 +15,9 @@ mod starts;
 mod tape;
 
 pub(crate) use compare::{BehaviourChange, compare};
+pub(crate) use dry_run::dry_run;
 pub use error::ReplayError;
-use recording::Plan;
+use recording::{Plan, ReplayStretch};
 pub(crate) use recording::Recording;
 use stage::Stage;
 use starts::Starts;
@@ -178,6 +180,9 @@ impl Player<'_, '_> {
                 }
             };
             self.boundary(&recorder, state.as_deref())?;
+            if !self.has_calls(&mut recorder)? {
+                continue;
+            }
             let program = self.program(started.component)?;
             let host = HostState::new(recorder, limits(&started), None);
             let mut executor = Executor::new(Guest::new(program, u32::MAX, host), state);
@@ -197,6 +202,26 @@ impl Player<'_, '_> {
             notes: std::mem::take(&mut self.notes),
             skipped: Vec::new(),
         })
+    }
+
+    /// Whether a call comes before the next start. If none does, the component is not needed: it may be gone, if all else that
+    /// it did was dropped.
+    fn has_calls(&mut self, recorder: &mut Recorder) -> Result<bool, ReplayError> {
+        let mut has_ended = false;
+        while let Some(event) = recorder.upcoming().cloned() {
+            match event.kind() {
+                Some(EventKind::Failed | EventKind::Stopped) => {
+                    check_end(&event)?;
+                    self.notes.extend(recorded_shortage(&event));
+                    recorder.copy();
+                    has_ended = true;
+                }
+                Some(EventKind::Started) => return Ok(false),
+                Some(EventKind::Call) if has_ended => return Err(after_the_end(&event)),
+                _ => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 
     fn boundary(&mut self, recorder: &Recorder, state: Option<&[u8]>) -> Result<(), ReplayError> {
@@ -261,7 +286,7 @@ impl Player<'_, '_> {
                         return Err(ReplayError::Data { sequence: event.sequence, why });
                     };
                     transitions += 1;
-                    self.starts.calls(&event)?;
+                    self.starts.calls(&event, &call, executor.guest().program())?;
                     let before = executor.state();
                     executor.guest().set_fresh(call.fresh);
                     if call.fresh {
@@ -273,8 +298,8 @@ impl Player<'_, '_> {
                     }
                     let closed = matches!(end, Transition::Closed { .. });
                     has_ended = matches!(end, Transition::Failed { .. });
-                    if let Transition::Closed { outcome: Outcome::Returned(_), .. } = &end {
-                        self.starts.returned(function.full);
+                    if let Transition::Closed { outcome, .. } = &end {
+                        self.starts.closed(function.full, matches!(outcome, Outcome::Refused(_)));
                     }
                     let unseen = executor.recorder().unseen();
                     let goes_on = go_on(executor, end).map_err(|error| explained(error, unseen))?;

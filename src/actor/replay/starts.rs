@@ -6,8 +6,9 @@ use serde_json::Value as Json;
 
 use super::{ReplayError, differs, limits, tape::Tape};
 use crate::chain::cbor::{Cbor, Value};
-use crate::chain::data::{NamedState, StartReason, Started};
-use crate::chain::{ChainEvent, StateOnChain};
+use crate::chain::data::{Call, NamedState, StartReason, Started};
+use crate::chain::{ChainEvent, MIGRATE, StateOnChain, UpgradeCourse};
+use crate::guest::Program;
 use crate::handlers::INIT;
 use crate::manifest::{Manifest, RestartState};
 
@@ -18,6 +19,8 @@ pub(super) struct Starts {
     /// The state that an upgrade began with, to which a further upgrade may go back. It is lost if the replay begins behind
     /// a recovery, because the upgrade may lie before that.
     upgraded: Option<StateOnChain>,
+    /// Which upgrade is on trial; not known if the replay begins in the middle of the chain.
+    upgrades: Option<UpgradeCourse>,
     /// Whether the actor's `init` has returned, as far as it was replayed; for a fork, the `init` of the other actor.
     was_up: bool,
     /// The incarnation began from the initial state, which is not the state that the previous one left. So its `init`
@@ -33,7 +36,7 @@ impl Starts {
             StartReason::Recovery => Some(StateOnChain::Lost(start.head.sequence)),
             StartReason::Spawn | StartReason::Fork | StartReason::Restart => None,
         });
-        Self { initial, origin, upgraded, was_up: false, init_is_due: false }
+        Self { initial, origin, upgraded, upgrades: None, was_up: false, init_is_due: false }
     }
 
     /// Checks a `started` at a boundary, where the state is `last`.
@@ -44,6 +47,10 @@ impl Starts {
             return wrong("it goes on with a transition, but none is open");
         }
         let is_first = sequence == 0;
+        match &mut self.upgrades {
+            Some(upgrades) => upgrades.begins(sequence, started),
+            None => self.upgrades = is_first.then(|| UpgradeCourse::within(sequence, started)),
+        }
         match started.reason {
             StartReason::Spawn | StartReason::Fork if !is_first => {
                 wrong("only the first start can be a spawn or a fork")
@@ -101,17 +108,41 @@ impl Starts {
         if started.state == before { Ok(()) } else { Err(other(event.sequence, &started, &before)) }
     }
 
-    /// Checks the call that follows a `started`.
-    pub(super) fn calls(&mut self, call: &ChainEvent) -> Result<(), ReplayError> {
+    /// Checks that a state is migrated exactly if it is to be: by the first call, and with the component that made it.
+    fn migrates(&self, event: &ChainEvent, call: &Call, program: &Program) -> Result<(), ReplayError> {
+        let Some(upgrades) = &self.upgrades else { return Ok(()) };
+        let from = upgrades.trial().and_then(|trial| trial.unmigrated).filter(|_| program.function(MIGRATE.full).is_some());
+        let is_migrate = event.function() == MIGRATE.full;
+        let params = from.map(|from| (from.to_string(),).to_cbor());
+        match params {
+            Some(params) if is_migrate && call.params.0 != params => {
+                let why = "it migrates the state of another component than the one that made the state";
+                Err(ReplayError::Data { sequence: event.sequence, why: why.into() })
+            }
+            Some(_) if !is_migrate && event.function() != INIT.full => {
+                Err(differs(event.sequence, "event_type", event.event_type.as_ref().into(), MIGRATE.call.into()))
+            }
+            None if is_migrate => {
+                let why = "it migrates a state that this component has made itself";
+                Err(ReplayError::Data { sequence: event.sequence, why: why.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks a call, and whether it is the one that has to follow a `started`.
+    pub(super) fn calls(&mut self, call: &ChainEvent, data: &Call, program: &Program) -> Result<(), ReplayError> {
+        self.migrates(call, data, program)?;
         if std::mem::take(&mut self.init_is_due) && call.function() != INIT.full {
             return Err(differs(call.sequence, "event_type", call.event_type.as_ref().into(), INIT.call.into()));
         }
         Ok(())
     }
 
-    /// Notes that an export has returned.
-    pub(super) fn returned(&mut self, function: &str) {
-        self.was_up |= function == INIT.full;
+    /// Notes that an export has returned, or was refused.
+    pub(super) fn closed(&mut self, function: &str, is_refused: bool) {
+        self.was_up |= function == INIT.full && !is_refused;
+        self.upgrades.iter_mut().for_each(|upgrades| upgrades.closes(function, is_refused));
     }
 }
 

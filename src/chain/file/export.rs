@@ -90,7 +90,7 @@ pub(crate) fn export<H: History, W: Write>(
     };
     let (mut components, mut blobs) = (BTreeMap::new(), BTreeMap::new());
     if with_components {
-        for digest in survey.starts.iter().map(|started| started.component).collect::<BTreeSet<_>>() {
+        for digest in survey.needed_components() {
             components.insert(digest, history.component(digest).map_err(ExportError::History)?);
         }
     }
@@ -153,6 +153,8 @@ fn each_row<H: History>(
 /// What a first pass over a chain finds. The header and the attachments are made from it.
 struct ChainSurvey {
     starts: Vec<Started>,
+    /// By their places among the starts: the incarnations that have a call whose data is there.
+    called: BTreeSet<usize>,
     last: Option<(u64, EventHash)>,
     dropped: DroppedEvents,
     /// Whether the last event is of version 3.
@@ -168,7 +170,8 @@ impl ChainSurvey {
     fn of<H: History>(history: &mut H) -> Result<Self, ExportError<H::Error>> {
         let (starts, dropped, after_dropped) = (Vec::new(), DroppedEvents::default(), Vec::new());
         let now = StateOnChain::Lost(0);
-        let mut survey = Self { starts, last: None, dropped, salted: false, now, first_write: None, after_dropped };
+        let called = BTreeSet::new();
+        let mut survey = Self { starts, called, last: None, dropped, salted: false, now, first_write: None, after_dropped };
         loop {
             let next = survey.last.map_or(0, |(last, _)| last + 1);
             let page = history.page(next).map_err(ExportError::History)?;
@@ -190,6 +193,9 @@ impl ChainSurvey {
             let wrong = |why: String| ExportError::Event { sequence: event.sequence, why };
             self.starts.push(started.map_err(|error| wrong(error.to_string()))?);
         }
+        if event.kind() == Some(EventKind::Call) && event.dropped.is_none() {
+            self.called.extend(self.starts.len().checked_sub(1));
+        }
         self.now = vouched_after(self.now.clone(), event);
         if event.dropped.is_some() {
             self.dropped.add(event.sequence);
@@ -201,6 +207,13 @@ impl ChainSurvey {
 }
 
 impl ChainSurvey {
+    /// The components that a replay needs. Of what was dropped, none is needed, and it may not be there any more.
+    fn needed_components(&self) -> BTreeSet<ComponentDigest> {
+        let is_needed = |at: usize| self.dropped.is_empty() || self.called.contains(&at);
+        let starts = self.starts.iter().enumerate().filter(|(at, _)| is_needed(*at));
+        starts.map(|(_, started)| started.component).collect()
+    }
+
     /// The events after which rows are attached: where a replay begins, unless the table is empty there in any case.
     fn with_rows(&self, states: &States) -> Vec<u64> {
         let is_fork_with_rows = self.starts.first().is_some_and(|first| first.rows.is_some());

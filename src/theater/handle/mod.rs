@@ -22,7 +22,7 @@ use crate::handlers;
 use crate::journal::{JournalDown, Record};
 use crate::manifest::ActorSource;
 use crate::system::{
-    ActorInfo, Asked, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle, UpgradeRequest,
+    ActorInfo, Asked, DryRun, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle, UpgradeRequest,
 };
 
 /// The answer to a lifecycle change. If the supervisor is gone, the runtime has ended or is ending.
@@ -110,6 +110,19 @@ impl TheaterHandle {
     pub(crate) fn is_outdated(&self, id: ActorId) -> bool {
         let common = self.registry.entry(id, |entry| std::sync::Arc::clone(&entry.common));
         common.is_some_and(|common| common.started_from.is_outdated())
+    }
+
+    /// What an upgrade would change: the newest recorded calls of the actor, at most `last` of them, are made again under the new
+    /// build. The actor is not touched, and nothing has an effect: host calls are answered from the record, each by its
+    /// function, its parameters, and how often it was made before.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError::Manifest`] as in [`TheaterHandle::upgrade`]; [`LifecycleError::Refused`] if the recorded calls cannot be
+    /// executed again.
+    pub fn dry_run(&self, id: ActorId, source: Option<ActorSource>, last: u64) -> Result<DryRun, LifecycleError> {
+        let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
+        self.control.dry_run(UpgradeRequest { actor, manifest: source }, last)
     }
 
     /// Removes an actor that has ended, and all actors below it, from the list of actors, also at later starts. Their
