@@ -1,5 +1,7 @@
 // What programs in JavaScript expect to be there, made for an actor. A build imports this before the actor.
 import { log, shown } from './log';
+import { installPromises } from './promise';
+import { installUrls } from './url';
 
 const globals = globalThis as any;
 
@@ -90,6 +92,8 @@ function refusing(name: string, why: string) {
 
 const TIMERS = 'it works on one call, and then on the next. Set a timer with theater-actor/timer';
 for (const name of ['setTimeout', 'setInterval', 'setImmediate']) refusing(name, TIMERS);
-if (globals.fetch === undefined) {
-  refusing('fetch', 'send requests with theater-actor/http-client');
-}
+// What was never set is cleared without ado.
+for (const name of ['clearTimeout', 'clearInterval', 'clearImmediate']) globals[name] = () => {};
+
+installPromises();
+installUrls();

@@ -52,12 +52,14 @@ fn install(directory: &Path, tools: &Tools) -> Result<(), BuildError> {
 
 /// The file that a component starts from: first the prelude, then the actor, whose exports it gives their names.
 fn start_of(entry: &Path, world: &World) -> String {
-    let randomness = if world.grants("random") { "granted" } else { "withheld" };
+    let granted = |interface| if world.grants(interface) { "granted" } else { "withheld" };
+    let (randomness, fetch) = (granted("random"), granted("http-client"));
     let entry = serde_json::Value::from(entry.to_string_lossy());
     let exports: Vec<String> = world.exports.iter().map(|interface| camel_case(interface)).collect();
     format!(
         "import 'theater-actor/prelude';\n\
          import 'theater-actor/randomness-{randomness}';\n\
+         import 'theater-actor/fetch-{fetch}';\n\
          import * as module from {entry};\n\
          import {{ exportsOf }} from 'theater-actor/exports';\n\
          export const {{ {} }} = exportsOf(module.default);\n",

@@ -23,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use error::BuildError;
-pub(crate) use project::{Language, manifests_of};
+pub(crate) use project::{Language, manifests_to_build};
 pub(crate) use templates::{Dialect, NewProject, Template, create};
 
 use crate::base::limits::ActorLimits;
@@ -60,7 +60,6 @@ impl Builder {
     /// Builds the component of the manifest at `path`.
     pub(crate) fn build(&self, path: &Path, allowed: &ActorLimits) -> Result<Built, BuildError> {
         let manifest = Manifest::load(path, allowed).map_err(BuildError::Manifest)?;
-        let world = World::of(&manifest).map_err(BuildError::Manifest)?;
         let project = Project::of(&manifest)?;
         let (language, component) = (project.language, manifest.component_path.clone());
         if language == Language::Rust {
@@ -68,6 +67,8 @@ impl Builder {
             return Ok(Built { component, language, changed });
         }
         sdk::write(&project)?;
+        let words = inputs::words(&project)?;
+        let world = World::of(&manifest, |name| words.contains(name)).map_err(BuildError::Manifest)?;
         let inputs = Inputs::of(&project, &component, &world)?;
         if !self.force && inputs.made(&component) {
             return Ok(Built { component, language, changed: false });

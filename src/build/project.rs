@@ -122,8 +122,28 @@ fn settings(path: &Path, language: Language) -> Result<Settings, BuildError> {
     }
 }
 
+/// The manifests that a build of `path` builds: those that it stands for, and of a directory also those of the projects directly
+/// below it, such as the actors that this one spawns.
+pub(crate) fn manifests_to_build(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut found = manifests_of(path)?;
+    if path.is_dir() {
+        let mut below = Vec::new();
+        for entry in fs::read_dir(path).map_err(at(path))? {
+            let directory = entry.map_err(at(path))?.path();
+            let is_project = Language::ALL.iter().any(|language| directory.join(language.project_file()).is_file());
+            if is_project {
+                // A library beside the actor has no manifest.
+                below.extend(manifests_of(&directory).unwrap_or_default());
+            }
+        }
+        below.sort_unstable();
+        found.splice(0..0, below);
+    }
+    Ok(found)
+}
+
 /// The manifests that `path` stands for: itself if it is a file, otherwise all manifests in this directory.
-pub(crate) fn manifests_of(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
+fn manifests_of(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }

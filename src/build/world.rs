@@ -34,8 +34,22 @@ pub(super) fn all_files() -> impl Iterator<Item = (&'static str, &'static str)> 
     FILES.iter().copied().chain([("worlds.wit", include_str!("../../wit/worlds.wit"))])
 }
 
-/// What the libraries for TypeScript, JavaScript and Python do not export yet.
-const NOT_IN_THE_SDKS: [&str; 3] = ["connection-handlers", "reply-handlers", "stream-handlers"];
+/// An interface that is exported in place of another one, if the actor has a method for it.
+struct ByMethod {
+    interface: &'static str,
+    in_place_of: &'static str,
+    /// The method's name, as TypeScript and as Python has it.
+    names: [&'static str; 2],
+}
+
+const BY_METHOD: [ByMethod; 2] = [
+    ByMethod {
+        interface: "connection-handlers",
+        in_place_of: "websocket-server",
+        names: ["handleConnection", "handle_connection"],
+    },
+    ByMethod { interface: "stream-handlers", in_place_of: "http-server", names: ["handleStream", "handle_stream"] },
+];
 
 /// What a component imports and exports, by the names of the interfaces without their package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +59,16 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn of(manifest: &Manifest) -> Result<Self, ManifestError> {
+    /// The world of an actor whose sources have the words that `names` knows.
+    pub(super) fn of(manifest: &Manifest, names: impl Fn(&str) -> bool) -> Result<Self, ManifestError> {
         let granted = Handlers::new().granted(manifest)?;
         let name = |interface: &str| interface.strip_prefix(PACKAGE).unwrap_or(interface).to_owned();
         let imports = granted.iter().flat_map(|handler| handler.imports()).map(|interface| name(interface)).collect();
         let exports = granted.iter().flat_map(|handler| handler.exports());
-        let exports = exports.map(|export| name(export.function().interface));
-        let exports = exports.filter(|interface| !NOT_IN_THE_SDKS.contains(&interface.as_str())).collect();
+        let mut exports: BTreeSet<String> = exports.map(|export| name(export.function().interface)).collect();
+        for ByMethod { interface, in_place_of, names: methods } in BY_METHOD {
+            exports.remove(if methods.iter().any(|method| names(method)) { in_place_of } else { interface });
+        }
         Ok(Self { imports, exports })
     }
 
@@ -92,10 +109,14 @@ mod tests {
     use crate::base::limits::ActorLimits;
 
     fn world(handlers: &[&str]) -> World {
+        world_with(handlers, &[])
+    }
+
+    fn world_with(handlers: &[&str], names: &[&str]) -> World {
         let granted: String = handlers.iter().map(|handler| format!("[[handlers]]\ntype = \"{handler}\"\n")).collect();
         let text = format!("name = \"a\"\ncomponent_path = \"a.wasm\"\n{granted}");
         let manifest = Manifest::parse(Path::new("a.toml"), text.into(), &ActorLimits::default()).expect("a manifest");
-        World::of(&manifest).expect("a world")
+        World::of(&manifest, |name| names.contains(&name)).expect("a world")
     }
 
     fn names(set: &BTreeSet<String>) -> Vec<&str> {
@@ -109,7 +130,7 @@ mod tests {
             names(&world.imports),
             ["async-requests", "config", "deferred-replies", "message-server-host", "runtime"]
         );
-        assert_eq!(names(&world.exports), ["actor", "message-server-client"]);
+        assert_eq!(names(&world.exports), ["actor", "message-server-client", "reply-handlers"]);
     }
 
     #[test]
@@ -119,6 +140,18 @@ mod tests {
         assert!(world.exports.contains("timer-handlers"));
         let text = world.text();
         assert!(text.contains("    import clock;\n") && text.contains("    export timer-handlers;\n"), "{text}");
+    }
+
+    #[test]
+    fn an_actor_with_a_method_for_connections_or_streams_exports_these_in_place_of_the_simpler_interfaces() {
+        let handlers = ["http-server", "websocket-server"];
+        let simple = ["actor", "http-server", "message-server-client", "reply-handlers", "websocket-server"];
+        assert_eq!(names(&world(&handlers).exports), simple);
+        let both = world_with(&handlers, &["handleStream", "handle_connection"]);
+        let wanted = ["actor", "connection-handlers", "message-server-client", "reply-handlers", "stream-handlers"];
+        assert_eq!(names(&both.exports), wanted);
+        let ungranted = world_with(&[], &["handleStream", "handleConnection"]);
+        assert_eq!(names(&ungranted.exports), ["actor", "message-server-client", "reply-handlers"]);
     }
 
     #[test]
