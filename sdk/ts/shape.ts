@@ -117,7 +117,15 @@ export function optional<T>(shape: Shape<T>): Shape<T | undefined> {
 
 /** A value that may be `null`. */
 export function nullable<T>(shape: Shape<T>): Shape<T | null> {
-  return new Shape(`${shape.expected} or null`, (value, at) => (value === null ? null : shape.read(value, at)));
+  const expected = `${shape.expected} or null`;
+  return new Shape(expected, (value, at) => {
+    if (value === null) return null;
+    try {
+      return shape.read(value, at);
+    } catch (error) {
+      throw error instanceof Mismatch && error.at === at ? new Mismatch(expected, value, at) : error;
+    }
+  });
 }
 
 type Fields = Record<string, Shape<any>>;

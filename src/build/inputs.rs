@@ -2,7 +2,6 @@
 //! do. That matters more than time: the toolchains for JavaScript and Python give other bytes at each build, and other bytes
 //! are another component in every journal.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,20 +61,6 @@ impl Inputs {
     fn line(&self, component: &[u8]) -> String {
         format!("{} {}\n", self.digest, hex::encode(Sha256::digest(component)))
     }
-}
-
-/// The names in the sources of a project that begin with `handle`. A method that an actor has is among them.
-pub(super) fn words(project: &Project) -> Result<BTreeSet<String>, BuildError> {
-    let mut files = Vec::new();
-    sources(&project.root, &mut files)?;
-    let mut words = BTreeSet::new();
-    for file in files {
-        let bytes = fs::read(&file).map_err(at(&file))?;
-        let is_part = |c: char| c.is_alphanumeric() || c == '_';
-        let text = String::from_utf8_lossy(&bytes);
-        words.extend(text.split(|c| !is_part(c)).filter(|word| word.starts_with("handle")).map(str::to_owned));
-    }
-    Ok(words)
 }
 
 fn is_same(file: &Path, other: &Path) -> bool {

@@ -19,7 +19,7 @@ const PACKAGE: &str = include_str!("javascript/package.json");
 const LOCK: &str = include_str!("javascript/package-lock.json");
 const SCRIPT: &str = include_str!("javascript/build.mjs");
 
-const USUAL_ENTRIES: [&str; 4] = ["src/main.ts", "src/main.js", "main.ts", "main.js"];
+pub(super) const USUAL_ENTRIES: [&str; 4] = ["src/main.ts", "src/main.js", "main.ts", "main.js"];
 
 /// Builds the project, and returns the component, which may want WASI.
 pub(super) fn build(project: &Project, world: &World, tools: &Tools) -> Result<Vec<u8>, BuildError> {

@@ -60,6 +60,7 @@ impl Builder {
     /// Builds the component of the manifest at `path`.
     pub(crate) fn build(&self, path: &Path, allowed: &ActorLimits) -> Result<Built, BuildError> {
         let manifest = Manifest::load(path, allowed).map_err(BuildError::Manifest)?;
+        let mut world = World::of(&manifest).map_err(BuildError::Manifest)?;
         let project = Project::of(&manifest)?;
         let (language, component) = (project.language, manifest.component_path.clone());
         if language == Language::Rust {
@@ -67,8 +68,12 @@ impl Builder {
             return Ok(Built { component, language, changed });
         }
         sdk::write(&project)?;
-        let words = inputs::words(&project)?;
-        let world = World::of(&manifest, |name| words.contains(name)).map_err(BuildError::Manifest)?;
+        let entry = match language {
+            Language::JavaScript => project.entry(&javascript::USUAL_ENTRIES),
+            _ => project.entry(&python::USUAL_ENTRIES),
+        };
+        let entry = project.root.join(entry?);
+        world.choose(&fs::read_to_string(&entry).map_err(at(&entry))?);
         let inputs = Inputs::of(&project, &component, &world)?;
         if !self.force && inputs.made(&component) {
             return Ok(Built { component, language, changed: false });

@@ -17,7 +17,7 @@ macro_rules! files {
 }
 
 const TYPESCRIPT: &[(&str, &str)] = files! { "ts":
-    "actor.ts", "bytes.ts", "clock.ts", "config.ts", "connections.ts", "exports.ts", "fetch-granted.ts", "fetch.ts",
+    "actor.ts", "bytes.ts", "clock.ts", "config.ts", "connections.ts", "encoding.ts", "exports.ts", "fetch-granted.ts", "fetch.ts",
     "fetch-withheld.ts", "filesystem.ts", "globals.d.ts", "host-error.ts", "http-client.ts", "http.ts", "index.ts",
     "log.ts", "messages.ts", "monitors.ts", "ntwk.d.ts", "prelude.ts", "promise.ts", "random.ts",
     "randomness-granted.ts", "randomness-withheld.ts", "refusal.ts", "replies.ts", "router.ts", "runtime.ts",
@@ -61,7 +61,7 @@ pub(super) fn write(project: &Project) -> Result<(), BuildError> {
         }
         let parent = path.parent().unwrap_or(&scratch);
         fs::create_dir_all(parent).map_err(at(parent))?;
-        fs::write(&path, text).map_err(at(&path))?;
+        fs::write(&path, text.as_bytes()).map_err(at(&path))?;
     }
     Ok(())
 }

@@ -59,17 +59,23 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The world of an actor whose sources have the words that `names` knows.
-    pub(super) fn of(manifest: &Manifest, names: impl Fn(&str) -> bool) -> Result<Self, ManifestError> {
+    /// All that the manifest grants, and every interface by which its handlers can call an actor.
+    pub(super) fn of(manifest: &Manifest) -> Result<Self, ManifestError> {
         let granted = Handlers::new().granted(manifest)?;
         let name = |interface: &str| interface.strip_prefix(PACKAGE).unwrap_or(interface).to_owned();
         let imports = granted.iter().flat_map(|handler| handler.imports()).map(|interface| name(interface)).collect();
         let exports = granted.iter().flat_map(|handler| handler.exports());
-        let mut exports: BTreeSet<String> = exports.map(|export| name(export.function().interface)).collect();
-        for ByMethod { interface, in_place_of, names: methods } in BY_METHOD {
-            exports.remove(if methods.iter().any(|method| names(method)) { in_place_of } else { interface });
+        Ok(Self { imports, exports: exports.map(|export| name(export.function().interface)).collect() })
+    }
+
+    /// Of two interfaces of which an actor exports one, leaves the one that it has a method for. `code` is the file of the actor.
+    pub(super) fn choose(&mut self, code: &str) {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let words: BTreeSet<&str> = code.split(|c| !is_part(c)).collect();
+        for ByMethod { interface, in_place_of, names } in BY_METHOD {
+            let has_method = names.iter().any(|name| words.contains(name));
+            self.exports.remove(if has_method { in_place_of } else { interface });
         }
-        Ok(Self { imports, exports })
     }
 
     pub(super) fn grants(&self, interface: &str) -> bool {
@@ -109,14 +115,16 @@ mod tests {
     use crate::base::limits::ActorLimits;
 
     fn world(handlers: &[&str]) -> World {
-        world_with(handlers, &[])
+        world_with(handlers, "")
     }
 
-    fn world_with(handlers: &[&str], names: &[&str]) -> World {
+    fn world_with(handlers: &[&str], code: &str) -> World {
         let granted: String = handlers.iter().map(|handler| format!("[[handlers]]\ntype = \"{handler}\"\n")).collect();
         let text = format!("name = \"a\"\ncomponent_path = \"a.wasm\"\n{granted}");
         let manifest = Manifest::parse(Path::new("a.toml"), text.into(), &ActorLimits::default()).expect("a manifest");
-        World::of(&manifest, |name| names.contains(&name)).expect("a world")
+        let mut world = World::of(&manifest).expect("a world");
+        world.choose(code);
+        world
     }
 
     fn names(set: &BTreeSet<String>) -> Vec<&str> {
@@ -147,10 +155,12 @@ mod tests {
         let handlers = ["http-server", "websocket-server"];
         let simple = ["actor", "http-server", "message-server-client", "reply-handlers", "websocket-server"];
         assert_eq!(names(&world(&handlers).exports), simple);
-        let both = world_with(&handlers, &["handleStream", "handle_connection"]);
+        let both = world_with(&handlers, "handleStream(stream) {}\ndef handle_connection(self):");
+        let other = world_with(&handlers, "handleStreamClosed() {} // handle_stream_closed");
+        assert_eq!(names(&other.exports), simple);
         let wanted = ["actor", "connection-handlers", "message-server-client", "reply-handlers", "stream-handlers"];
         assert_eq!(names(&both.exports), wanted);
-        let ungranted = world_with(&[], &["handleStream", "handleConnection"]);
+        let ungranted = world_with(&[], "handleStream handleConnection");
         assert_eq!(names(&ungranted.exports), ["actor", "message-server-client", "reply-handlers"]);
     }
 

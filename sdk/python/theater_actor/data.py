@@ -146,10 +146,28 @@ def _words(kind: Any) -> str:
     return _PLAIN.get(plain, "a list" if plain in (tuple, set, frozenset) else str(getattr(kind, "__name__", kind)))
 
 
+class _Key(str):
+    """The name of a field. Sorted, the fields of a dataclass have the order in which they are declared."""
+
+    place: int
+
+    def __lt__(self, other: str) -> bool:
+        return self.place < other.place if isinstance(other, _Key) else str(self) < other
+
+
+@lru_cache(maxsize=None)
+def _keys(kind: type) -> list[_Key]:
+    keys = []
+    for place, field in enumerate(dataclasses.fields(kind)):
+        keys.append(_Key(field.name))
+        keys[-1].place = place
+    return keys
+
+
 def plain(value: Any) -> Any:
     """What `json.dumps` cannot write by itself, as something that it can."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {key: getattr(value, key) for key in _keys(type(value))}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (set, frozenset)):
@@ -159,5 +177,6 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> bytes:
-    """A value as JSON. Equal values are equal bytes, whatever the order in which keys were added."""
+    """A value as JSON. Equal values are equal bytes: the keys of a dictionary are sorted, and the fields of a dataclass have the order in
+    which they are declared."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=plain).encode()
