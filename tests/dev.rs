@@ -94,7 +94,9 @@ fn an_actor_goes_on_with_the_component_that_is_put_in_the_place_of_its_own() {
     // So does a manifest.
     let text = fs::read_to_string(&manifest).expect("read");
     fs::write(&manifest, format!("reuse = 10\n{text}")).expect("written");
-    eventually("another upgrade", || (dev.says("ready").matches("goes on with the new build").count() == 2).then_some(()));
+    eventually("another upgrade", || {
+        (dev.says("ready").matches("goes on with the new build").count() == 2).then_some(())
+    });
     assert_eq!(dev.http().ask("GET", "/", None).json(), json!({ "count": 4 }));
     dev.end();
 

@@ -4,83 +4,22 @@
 //! are built once, and compiled into the code cache that all tests share.
 
 mod support;
+#[path = "support/languages.rs"]
+mod projects;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use projects::{Language, Python, Rust, TypeScript, built, logged};
 use serde_json::{Value, json};
 use support::{Http, Stage, Theater, text, theater, verifies_and_replays};
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Language {
-    Rust,
-    TypeScript,
-    Python,
-}
-
-use Language::{Python, Rust, TypeScript};
-
-impl Language {
-    fn name(self) -> &'static str {
-        match self {
-            Rust => "rust",
-            TypeScript => "typescript",
-            Python => "python",
-        }
-    }
-
-    fn project(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages").join(self.name())
-    }
-
-    /// The programs that the language's toolchain needs.
-    fn tools(self) -> &'static [&'static str] {
-        match self {
-            Rust => &["cargo"],
-            TypeScript => &["node", "npm"],
-            Python => &["python3"],
-        }
-    }
-
-    fn missing_tool(self) -> Option<&'static str> {
-        let runs = |tool: &&str| Command::new(tool).arg("--version").output().is_ok_and(|it| it.status.success());
-        self.tools().iter().find(|tool| !runs(tool)).copied()
-    }
-
-    /// Builds the project's manifest, and returns it; `None` if a tool is missing. Other tests of this file may build it at
-    /// the same time: a build that finds nothing changed does nothing.
-    fn built(self, manifest: &str) -> Option<PathBuf> {
-        if let Some(tool) = self.missing_tool() {
-            support::skipped(&format!("the actor in {}", self.name()), &format!("there is no {tool}"));
-            return None;
-        }
-        let manifest = self.project().join(manifest);
-        built(&manifest);
-        Some(manifest)
-    }
-}
-
-/// Builds, one at a time: what is built is shared by all tests of this file.
-fn built(manifest: &Path) -> Value {
-    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let done = theater(&["build", manifest.to_str().expect("UTF-8"), "--json"], None);
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    serde_json::from_slice(&done.stdout).expect("JSON")
-}
 
 fn refusal_of_a_build(path: &Path) -> String {
     let done = theater(&["build", path.to_str().expect("UTF-8")], None);
     assert_eq!(done.status.code(), Some(1), "{}", text(&done.stdout));
     text(&done.stderr).to_owned()
-}
-
-fn logged(running: &Theater, actor: &str) -> Vec<String> {
-    let events = running.events(actor);
-    let lines = support::data_of(&events, "host-call ntwk:theater/runtime.log");
-    lines.iter().map(|data| data["params"][0].as_str().expect("text").to_owned()).collect()
 }
 
 /// The shims that the program includes are made from the sources that lie here.
@@ -294,43 +233,6 @@ fn a_toolchain_that_is_missing_is_named_with_the_remedy() {
         let said = text(&done.stderr);
         assert!(done.status.code() == Some(1) && said.contains("is not installed") && said.contains(remedy), "{said}");
     }
-}
-
-/// A new project builds, and its own test passes.
-fn begins(lang: &str, template: &str) {
-    let needed = if lang == "rust" { Rust } else { TypeScript };
-    if let Some(tool) = needed.missing_tool() {
-        return support::skipped(&format!("a new project in {lang}"), &format!("there is no {tool}"));
-    }
-    let stage = Stage::new();
-    let directory = stage.path().join("till");
-    let done = theater(
-        &["new", "till", "--lang", lang, "--template", template, "--dir", directory.to_str().expect("UTF-8")],
-        None,
-    );
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    let mut test = Command::new("sh");
-    test.arg(directory.join("test.sh"))
-        .env("THEATER", support::THEATER)
-        .env("THEATER_CODE_CACHE", support::code_cache());
-    let tested = test.output().expect("sh");
-    let said = (text(&tested.stdout), text(&tested.stderr));
-    assert!(tested.status.success() && said.0.contains("the tests pass"), "{said:?}");
-}
-
-#[test]
-fn a_new_project_in_rust_passes_its_test() {
-    begins("rust", "http");
-}
-
-#[test]
-fn a_new_project_in_typescript_passes_its_test() {
-    begins("ts", "http");
-}
-
-#[test]
-fn a_new_project_in_javascript_passes_its_test() {
-    begins("js", "empty");
 }
 
 #[test]

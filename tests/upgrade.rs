@@ -432,7 +432,11 @@ fn a_dry_run_lists_what_would_change_and_touches_nothing() {
     (0..3).for_each(|_| _ = counter.ask(&json!({ "add": 1 })));
     counter.ask(&json!("get")).expect("an answer");
     let before = counter.running.events("counter").len();
-    assert_eq!(counter.running.say(&["upgrade", "counter", "--dry-run"]), "none of 5 transitions changes", "the same build");
+    assert_eq!(
+        counter.running.say(&["upgrade", "counter", "--dry-run"]),
+        "none of 5 transitions changes",
+        "the same build"
+    );
     counter.writes("tally", "");
     let output = counter.running.cli(&["upgrade", "counter", "--dry-run", "--last", "2"]);
     let (said, why) = (support::text(&output.stdout), support::text(&output.stderr));

@@ -1,13 +1,19 @@
 // The exports of a component, made from the class of an actor. A build calls this; an actor does not.
-import type { Actor, ActorClass, ChildEvent, Down, WebSocketMessage } from './actor';
-import { fromJson, toJson } from './bytes';
-import type { HttpRequest, HttpResponse } from './http';
+import type { Actor, ActorClass, ChildEvent } from './actor';
+import { fromJson, plainNumber, toJson } from './bytes';
+import { wholeResponse, type HttpRequest, type HttpResponse } from './http';
 import { shown } from './log';
 import { log as hostLog } from 'ntwk:theater/runtime';
+import { forgetPromises, settled } from './promise';
 import { Refusal } from './refusal';
+import { loaded, received } from './state';
+import type { StreamHead } from './streams';
+import { wholeMessage, type WebSocketMessage } from './websocket';
 
 type Bytes = Uint8Array;
 type State = Bytes | null | undefined;
+type Result<T> = { tag: 'ok'; val: T } | { tag: 'err'; val: string };
+type Messages = { messages: WebSocketMessage[] };
 
 /** Logs why a call fails. The caller then returns nothing: that is no result, so the call ends with a trap, as at a panic. */
 function failing(error: unknown): undefined {
@@ -20,6 +26,7 @@ function exported<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
+    forgetPromises();
     if (error instanceof Refusal) throw error.message;
     return failing(error) as T;
   }
@@ -32,27 +39,21 @@ export function exportsOf(actorClass: unknown) {
   }
   const Class = actorClass as ActorClass;
 
-  /** Runs a method on the state, and returns the next state and what the method returned. */
-  function call<T>(bytes: State, method: (actor: Actor) => T): [Bytes, T] {
-    const actor = new Class();
-    if (bytes != null) Object.assign(actor, fieldsOf(fromJson(bytes)));
-    const result = method(actor);
-    if (typeof (result as { then?: unknown } | undefined)?.then === 'function') {
-      throw new TypeError('the handler returned a promise: a handler is a plain function, and nothing is waited for');
-    }
-    return [toJson(actor), result];
-  }
-
   /** A function whose result is the next state. */
-  function stateOf(bytes: State, method: (actor: Actor) => void): [Bytes] {
-    return exported(() => [call(bytes, method)[0]]);
+  function stateOf(bytes: State, method: (actor: Actor) => unknown): [Bytes] {
+    return exported(() => {
+      const actor = loaded(Class, bytes);
+      settled(method(actor));
+      return [toJson(actor)];
+    });
   }
 
-  /** A function that also returns an answer, which `shape` brings into the form of the interface. */
-  function answer<T, A>(bytes: State, method: (actor: Actor) => T, shape: (result: T) => A): [Bytes, [A]] {
+  /** A function that also returns an answer, which `form` brings into the form of the interface. */
+  function answer<T, A>(bytes: State, method: (actor: Actor) => T | Promise<T>, form: (result: T) => A): [Bytes, [A]] {
     return exported(() => {
-      const [next, result] = call(bytes, method);
-      return [next, [shape(result)]];
+      const actor = loaded(Class, bytes);
+      const result = settled(method(actor));
+      return [toJson(actor), [form(result)]];
     });
   }
 
@@ -62,51 +63,62 @@ export function exportsOf(actorClass: unknown) {
     },
     messageServerClient: {
       handleRequest: (state: State, [message]: [Bytes]) =>
-        answer(state, (actor) => actor.handleRequest(received(message)), toJson),
-      handleSend: (state: State, [message]: [Bytes]) => stateOf(state, (actor) => actor.handleSend(received(message))),
+        answer(state, (actor) => actor.handleRequest(received(Class, message)), toJson),
+      handleSend: (state: State, [message]: [Bytes]) => stateOf(state, (actor) => actor.handleSend(received(Class, message))),
     },
     httpServer: {
       handleRequest: (state: State, [request]: [HttpRequest]) =>
-        answer(state, (actor) => actor.handleHttp(request), responseOf),
+        answer(state, (actor) => actor.handleHttp(request), wholeResponse),
+    },
+    streamHandlers: {
+      handleRequest: (state: State, [stream, request]: [bigint, HttpRequest]) =>
+        answer(state, (actor) => actor.handleStream(plainNumber(stream), request), wholeAnswer),
+      handleStreamClosed: (state: State, [stream]: [bigint]) =>
+        stateOf(state, (actor) => actor.handleStreamClosed(plainNumber(stream))),
     },
     websocketServer: {
       handleMessage: (state: State, [message]: [WebSocketMessage]) =>
-        answer(state, (actor) => actor.handleWebSocket(message), (messages) => ({
-          messages: messages.map((it) => ({ data: undefined, text: undefined, ...it })),
-        })),
+        answer(state, (actor) => actor.handleWebSocket(message), wholeMessages),
+    },
+    connectionHandlers: {
+      handleConnectionMessage: (state: State, [connection, message]: [bigint, WebSocketMessage]) =>
+        answer(state, (actor) => actor.handleConnection(plainNumber(connection), message), wholeMessages),
     },
     timerHandlers: {
       handleTimer: (state: State, [key, due, message]: [string, bigint, Bytes]) =>
-        stateOf(state, (actor) => actor.handleTimer(key, fromJson(message), due)),
+        stateOf(state, (actor) => actor.handleTimer(key, fromJson(message), plainNumber(due))),
+    },
+    replyHandlers: {
+      handleReply: (state: State, [token, answer]: [bigint, Result<Bytes>]) =>
+        stateOf(state, (actor) =>
+          actor.handleReply(
+            plainNumber(token),
+            answer.tag === 'ok' ? { ok: true, value: fromJson(answer.val) } : { ok: false, error: answer.val },
+          ),
+        ),
     },
     supervisorHandlers: {
       handleChildEvent: (state: State, [event]: [ChildEvent]) => stateOf(state, (actor) => actor.handleChildEvent(event)),
     },
     monitorHandlers: {
-      handleDown: (state: State, [down]: [Down]) => stateOf(state, (actor) => actor.handleDown(down)),
+      handleDown: (state: State, [down]: [{ reference: bigint; actorId: string; reason: any }]) =>
+        stateOf(state, (actor) => actor.handleDown({ ...down, reference: plainNumber(down.reference) })),
+    },
+    migration: {
+      migrate: (state: State, [from]: [string]) =>
+        stateOf(null, (actor) => actor.migrate(state == null ? null : fromJson(state), from)),
     },
   };
 }
 
-/** The fields that a state holds. */
-function fieldsOf(state: unknown): object {
-  if (typeof state !== 'object' || state === null || Array.isArray(state)) {
-    throw new TypeError('the state is no JSON object, whose keys would be the fields of the actor');
+function wholeAnswer(answer: HttpResponse | { stream: StreamHead }) {
+  if (typeof answer === 'object' && answer !== null && 'stream' in answer) {
+    const { status, headers = [], first } = answer.stream;
+    return { tag: 'stream', val: { status, headers, first: first ?? undefined } };
   }
-  return state;
+  return { tag: 'response', val: wholeResponse(answer) };
 }
 
-/** A response with all the fields that the interface has. */
-function responseOf(response: HttpResponse) {
-  if (typeof response?.status !== 'number') throw new TypeError('handleHttp returned no response');
-  return { headers: [], body: undefined, ...response };
-}
-
-/** The message that another actor sent. What is no JSON is refused. */
-function received(message: Bytes): unknown {
-  try {
-    return fromJson(message);
-  } catch (error) {
-    throw new Refusal(`the message is no JSON: ${error instanceof Error ? error.message : error}`);
-  }
+function wholeMessages(messages: WebSocketMessage[] | void): Messages {
+  return { messages: (messages ?? []).map(wholeMessage) };
 }

@@ -1,4 +1,5 @@
-// HTTP requests to other servers. Needs the handler `http-client` in the manifest.
+// HTTP requests to other servers. Needs the handler `http-client` in the manifest, which may also name headers with secrets that
+// the runtime adds. `fetch` sends its requests the same way.
 import { sendHttp } from 'ntwk:theater/http-client';
 import { called } from './host-error';
 import type { HttpRequest, HttpResponse } from './http';

@@ -1,13 +1,14 @@
 // Monitors: the actor is told of the end of another one, by `handleDown`. Needs the handler `monitor` in the manifest.
 import { demonitor as hostDemonitor, monitor as hostMonitor } from 'ntwk:theater/monitors';
+import { plainNumber } from './bytes';
 import { called } from './host-error';
 
 /** Asks to be told when this actor ends. Returns the reference by which `handleDown` names it. */
-export function monitor(actor: string): bigint {
-  return called(() => hostMonitor(actor));
+export function monitor(actor: string): number {
+  return plainNumber(called(() => hostMonitor(actor)));
 }
 
 /** Asks no more. Tells whether there was such a monitor. */
-export function demonitor(reference: bigint): boolean {
-  return hostDemonitor(reference);
+export function demonitor(reference: number): boolean {
+  return hostDemonitor(BigInt(reference));
 }

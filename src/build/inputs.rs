@@ -33,7 +33,7 @@ impl Inputs {
         for part in [env!("CARGO_PKG_VERSION"), javascript::VERSIONS, python::VERSIONS, &world.text()] {
             add(part.as_bytes());
         }
-        add(sdk::digest().as_bytes());
+        add(sdk::digest()?.as_bytes());
         let mut files = Vec::new();
         walk(&project.root, &is_source, &mut files)?;
         files.sort_unstable();

@@ -19,7 +19,7 @@ const PACKAGE: &str = include_str!("javascript/package.json");
 const LOCK: &str = include_str!("javascript/package-lock.json");
 const SCRIPT: &str = include_str!("javascript/build.mjs");
 
-const USUAL_ENTRIES: [&str; 4] = ["src/main.ts", "src/main.js", "main.ts", "main.js"];
+pub(super) const USUAL_ENTRIES: [&str; 4] = ["src/main.ts", "src/main.js", "main.ts", "main.js"];
 
 /// Builds the project, and returns the component, which may want WASI.
 pub(super) fn build(project: &Project, world: &World, tools: &Tools) -> Result<Vec<u8>, BuildError> {
@@ -52,12 +52,14 @@ fn install(directory: &Path, tools: &Tools) -> Result<(), BuildError> {
 
 /// The file that a component starts from: first the prelude, then the actor, whose exports it gives their names.
 fn start_of(entry: &Path, world: &World) -> String {
-    let randomness = if world.grants("random") { "granted" } else { "withheld" };
+    let granted = |interface| if world.grants(interface) { "granted" } else { "withheld" };
+    let (randomness, fetch) = (granted("random"), granted("http-client"));
     let entry = serde_json::Value::from(entry.to_string_lossy());
     let exports: Vec<String> = world.exports.iter().map(|interface| camel_case(interface)).collect();
     format!(
         "import 'theater-actor/prelude';\n\
          import 'theater-actor/randomness-{randomness}';\n\
+         import 'theater-actor/fetch-{fetch}';\n\
          import * as module from {entry};\n\
          import {{ exportsOf }} from 'theater-actor/exports';\n\
          export const {{ {} }} = exportsOf(module.default);\n",

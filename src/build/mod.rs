@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use error::BuildError;
 pub(crate) use inputs::files_to_watch;
-pub(crate) use project::{Language, manifests_of, project_directory};
+pub(crate) use project::{Language, manifests_of, manifests_to_build, project_directory};
 pub(crate) use templates::{Dialect, NewProject, Template, create};
 
 use crate::base::limits::ActorLimits;
@@ -63,7 +63,7 @@ impl Builder {
     /// Builds the component of the manifest at `path`.
     pub(crate) fn build(&self, path: &Path, allowed: &ActorLimits) -> Result<Built, BuildError> {
         let manifest = Manifest::load(path, allowed).map_err(BuildError::Manifest)?;
-        let world = World::of(&manifest).map_err(BuildError::Manifest)?;
+        let mut world = World::of(&manifest).map_err(BuildError::Manifest)?;
         let project = Project::of(&manifest)?;
         let (language, component) = (project.language, manifest.component_path.clone());
         if language == Language::Rust {
@@ -72,6 +72,12 @@ impl Builder {
             return Ok(Built { component, language, changed, beyond });
         }
         sdk::write(&project)?;
+        let entry = match language {
+            Language::JavaScript => project.entry(&javascript::USUAL_ENTRIES),
+            _ => project.entry(&python::USUAL_ENTRIES),
+        };
+        let entry = project.root.join(entry?);
+        world.choose(&fs::read_to_string(&entry).map_err(at(&entry))?);
         let inputs = Inputs::of(&project, &component, &world)?;
         if !self.force && inputs.made(&component) {
             return Ok(Built { component, language, changed: false, beyond: Vec::new() });

@@ -1,5 +1,6 @@
 //! The project that a manifest belongs to: its directory, its language, its settings.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,15 @@ pub(super) struct Project {
 
 #[derive(Default, Deserialize)]
 struct Settings {
-    entry: Option<String>,
+    entry: Option<Entry>,
+}
+
+/// The entry that a project file names: one, or one for each actor by the name in its manifest.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    One(String),
+    ByActor(BTreeMap<String, String>),
 }
 
 impl Project {
@@ -65,7 +74,16 @@ impl Project {
             let why = format!("{} are both here: put each project into a directory of its own", files.join(" and "));
             return Err(BuildError::Project(root, why));
         };
-        let entry = settings(&root.join(language.project_file()), language)?.entry;
+        let file = root.join(language.project_file());
+        let entry = match settings(&file, language)?.entry {
+            Some(Entry::ByActor(entries)) => Some(entries.get(&manifest.name).cloned().ok_or_else(|| {
+                let named: Vec<_> = entries.keys().map(String::as_str).collect();
+                let why = format!("it has no entry for the actor \"{}\", only for {}", manifest.name, named.join(", "));
+                BuildError::Project(file, why)
+            })?),
+            Some(Entry::One(entry)) => Some(entry),
+            None => None,
+        };
         Ok(Self { root, language, entry })
     }
 
@@ -131,6 +149,26 @@ fn settings(path: &Path, language: Language) -> Result<Settings, BuildError> {
     }
 }
 
+/// The manifests that a build of `path` builds: those that it stands for, and of a directory also those of the projects directly
+/// below it, such as the actors that this one spawns.
+pub(crate) fn manifests_to_build(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let mut found = manifests_of(path)?;
+    if path.is_dir() {
+        let mut below = Vec::new();
+        for entry in fs::read_dir(path).map_err(at(path))? {
+            let directory = entry.map_err(at(path))?.path();
+            let is_project = Language::ALL.iter().any(|language| directory.join(language.project_file()).is_file());
+            if is_project {
+                // A library beside the actor has no manifest.
+                below.extend(manifests_of(&directory).unwrap_or_default());
+            }
+        }
+        below.sort_unstable();
+        found.splice(0..0, below);
+    }
+    Ok(found)
+}
+
 /// The manifests that `path` stands for: itself if it is a file, otherwise all manifests in this directory.
 pub(crate) fn manifests_of(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
     if path.is_file() {
@@ -139,8 +177,12 @@ pub(crate) fn manifests_of(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(at(path))? {
         let file = entry.map_err(at(path))?.path();
+        // A test may write one for itself, with a dot before its name.
+        let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let is_manifest = |text: &String| text.parse::<toml::Table>().is_ok_and(|it| it.contains_key("component_path"));
-        if file.extension().is_some_and(|it| it == "toml") && fs::read_to_string(&file).is_ok_and(|it| is_manifest(&it))
+        if !is_hidden
+            && file.extension().is_some_and(|it| it == "toml")
+            && fs::read_to_string(&file).is_ok_and(|it| is_manifest(&it))
         {
             found.push(file);
         }

@@ -14,7 +14,7 @@ use super::world::{self, World};
 pub(super) const VERSIONS: &str = "python-componentize-py-0.25.1";
 const REQUIREMENT: &str = "componentize-py==0.25.1";
 
-const USUAL_ENTRIES: [&str; 2] = ["src/main.py", "main.py"];
+pub(super) const USUAL_ENTRIES: [&str; 2] = ["src/main.py", "main.py"];
 
 /// Builds the project, and returns the component, which wants WASI.
 pub(super) fn build(project: &Project, world: &World, tools: &Tools) -> Result<Vec<u8>, BuildError> {

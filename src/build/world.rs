@@ -24,8 +24,8 @@ macro_rules! wit {
 
 wit! {
     "actor", "async-requests", "clock", "config", "connection-handlers", "connections", "deferred-replies", "filesystem",
-    "http-client", "http-server", "http-types", "labels", "message-server-client", "message-server-host", "monitor-handlers",
-    "monitors", "random", "reply-handlers", "runtime", "stream-handlers", "streams", "supervisor", "supervisor-handlers",
+    "http-client", "http-server", "http-types", "labels", "message-server-client", "message-server-host", "migration",
+    "monitor-handlers", "monitors", "random", "reply-handlers", "runtime", "stream-handlers", "streams", "supervisor", "supervisor-handlers",
     "table", "timer", "timer-handlers", "types", "websocket-server", "websocket-types",
 }
 
@@ -34,8 +34,28 @@ pub(super) fn all_files() -> impl Iterator<Item = (&'static str, &'static str)> 
     FILES.iter().copied().chain([("worlds.wit", include_str!("../../wit/worlds.wit"))])
 }
 
-/// What the libraries for TypeScript, JavaScript and Python do not export yet.
-const NOT_IN_THE_SDKS: [&str; 3] = ["connection-handlers", "reply-handlers", "stream-handlers"];
+/// An interface that is exported in place of another one, if the actor has a method for it.
+struct ByMethod {
+    interface: &'static str,
+    /// None if the actor may have neither.
+    in_place_of: Option<&'static str>,
+    /// The method's name, as TypeScript and as Python has it.
+    names: [&'static str; 2],
+}
+
+const BY_METHOD: [ByMethod; 3] = [
+    ByMethod {
+        interface: "connection-handlers",
+        in_place_of: Some("websocket-server"),
+        names: ["handleConnection", "handle_connection"],
+    },
+    ByMethod {
+        interface: "stream-handlers",
+        in_place_of: Some("http-server"),
+        names: ["handleStream", "handle_stream"],
+    },
+    ByMethod { interface: "migration", in_place_of: None, names: ["migrate", "migrate"] },
+];
 
 /// What a component imports and exports, by the names of the interfaces without their package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +65,24 @@ pub(super) struct World {
 }
 
 impl World {
+    /// All that the manifest grants, and every interface by which its handlers can call an actor.
     pub(super) fn of(manifest: &Manifest) -> Result<Self, ManifestError> {
         let granted = Handlers::new().granted(manifest)?;
         let name = |interface: &str| interface.strip_prefix(PACKAGE).unwrap_or(interface).to_owned();
         let imports = granted.iter().flat_map(|handler| handler.imports()).map(|interface| name(interface)).collect();
         let exports = granted.iter().flat_map(|handler| handler.exports());
-        let exports = exports.map(|export| name(export.function().interface));
-        let exports = exports.filter(|interface| !NOT_IN_THE_SDKS.contains(&interface.as_str())).collect();
-        Ok(Self { imports, exports })
+        Ok(Self { imports, exports: exports.map(|export| name(export.function().interface)).collect() })
+    }
+
+    /// Of two interfaces of which an actor exports one, leaves the one that it has a method for. `code` is the file of the actor.
+    pub(super) fn choose(&mut self, code: &str) {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let words: BTreeSet<&str> = code.split(|c| !is_part(c)).collect();
+        for ByMethod { interface, in_place_of, names } in BY_METHOD {
+            let has_method = names.iter().any(|name| words.contains(name));
+            let other = if has_method { in_place_of } else { Some(interface) };
+            other.map(|other| self.exports.remove(other));
+        }
     }
 
     pub(super) fn grants(&self, interface: &str) -> bool {
@@ -92,10 +122,16 @@ mod tests {
     use crate::base::limits::ActorLimits;
 
     fn world(handlers: &[&str]) -> World {
+        world_with(handlers, "")
+    }
+
+    fn world_with(handlers: &[&str], code: &str) -> World {
         let granted: String = handlers.iter().map(|handler| format!("[[handlers]]\ntype = \"{handler}\"\n")).collect();
         let text = format!("name = \"a\"\ncomponent_path = \"a.wasm\"\n{granted}");
         let manifest = Manifest::parse(Path::new("a.toml"), text.into(), &ActorLimits::default()).expect("a manifest");
-        World::of(&manifest).expect("a world")
+        let mut world = World::of(&manifest).expect("a world");
+        world.choose(code);
+        world
     }
 
     fn names(set: &BTreeSet<String>) -> Vec<&str> {
@@ -109,7 +145,7 @@ mod tests {
             names(&world.imports),
             ["async-requests", "config", "deferred-replies", "message-server-host", "runtime"]
         );
-        assert_eq!(names(&world.exports), ["actor", "message-server-client"]);
+        assert_eq!(names(&world.exports), ["actor", "message-server-client", "reply-handlers"]);
     }
 
     #[test]
@@ -119,6 +155,20 @@ mod tests {
         assert!(world.exports.contains("timer-handlers"));
         let text = world.text();
         assert!(text.contains("    import clock;\n") && text.contains("    export timer-handlers;\n"), "{text}");
+    }
+
+    #[test]
+    fn an_actor_with_a_method_for_connections_or_streams_exports_these_in_place_of_the_simpler_interfaces() {
+        let handlers = ["http-server", "websocket-server"];
+        let simple = ["actor", "http-server", "message-server-client", "reply-handlers", "websocket-server"];
+        assert_eq!(names(&world(&handlers).exports), simple);
+        let both = world_with(&handlers, "handleStream(stream) {}\ndef handle_connection(self):");
+        let other = world_with(&handlers, "handleStreamClosed() {} // handle_stream_closed");
+        assert_eq!(names(&other.exports), simple);
+        let wanted = ["actor", "connection-handlers", "message-server-client", "reply-handlers", "stream-handlers"];
+        assert_eq!(names(&both.exports), wanted);
+        let ungranted = world_with(&[], "handleStream handleConnection");
+        assert_eq!(names(&ungranted.exports), ["actor", "message-server-client", "reply-handlers"]);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use clap::Args;
 use super::config::refused;
 use super::show::{print_json, say};
 use super::{Done, Failure, file_or_none};
-use crate::build::{Builder, manifests_of, toolchains_of_the_user};
+use crate::build::{Builder, manifests_to_build, toolchains_of_the_user};
 use crate::config::Settings;
 
 #[derive(Args)]
 pub(super) struct BuildArgs {
-    /// A manifest, or a directory: every manifest in it is built
+    /// A manifest, or a directory: every manifest in it is built, and those of the projects directly below it
     #[arg(default_value = ".")]
     path: PathBuf,
     /// Build although nothing has changed
@@ -35,7 +35,7 @@ pub(super) struct BuildArgs {
 pub(super) fn build(args: &BuildArgs) -> Done {
     let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
     let builder = Builder::new(toolchains(args.toolchains.as_deref())?, args.verbose, args.force);
-    for manifest in manifests_of(&args.path).map_err(Failure::no)? {
+    for manifest in manifests_to_build(&args.path).map_err(Failure::no)? {
         let built = builder.build(&manifest, &settings.actor_limits()).map_err(Failure::no)?;
         let (component, language) = (built.component.display(), built.language.name());
         if args.json {

@@ -37,6 +37,12 @@ enum Lang {
 enum TemplateName {
     /// Answers HTTP requests and messages
     Http,
+    /// Does jobs one after the other, by timers
+    Worker,
+    /// Starts workers, gives them work, and sees them restarted
+    Supervisor,
+    /// A chat room over WebSocket, with a page
+    Chat,
     /// Takes messages
     Empty,
 }
@@ -51,6 +57,9 @@ pub(super) fn new(args: &NewArgs) -> Done {
     };
     let template = match args.template {
         TemplateName::Http => Template::Http,
+        TemplateName::Worker => Template::Worker,
+        TemplateName::Supervisor => Template::Supervisor,
+        TemplateName::Chat => Template::Chat,
         TemplateName::Empty => Template::Empty,
     };
     let new = NewProject { name: &args.name, directory: &directory, dialect, template };

@@ -65,6 +65,7 @@ mod heap;
 mod host;
 mod http;
 mod json;
+mod router;
 mod sse;
 pub mod static_files;
 mod websocket;
@@ -84,6 +85,7 @@ pub use host::{
     clock, config, connections, filesystem, http_client, messages, monitors, random, replies, runtime, streams,
     supervisor, table, timer,
 };
+pub use router::{Answer, Problem, Routed, Router};
 pub use sse::ServerSentEvent;
 
 /// Writes a line to the runtime's log, with the arguments of `format!`. The standard library's own `println!` has

@@ -1,6 +1,8 @@
 """The time. Needs the handler `clock` in the manifest. `time.time` and `datetime.now` read the same clock."""
 
-from wit_world.imports import clock as _host
+from .host import interface
+
+_host = interface("clock", "clock")
 
 
 def now() -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from wit_world.imports import config as _host
+from .host import interface
+
+_host = interface("config")
 
 
 def get(key: str, default: Any = None) -> Any:

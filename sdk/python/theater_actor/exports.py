@@ -7,32 +7,29 @@ import json
 from types import ModuleType
 from typing import Any, Callable
 
-from componentize_py_types import Err
-
 from . import output
-from .actor import Actor
-from .http import HttpRequest, to_json
-from .refusal import Refusal, refuse
+from .actor import Actor, ChildEvent, Down, Reply
+from .data import to_json
+from .host import Err, Ok
+from .http import HttpRequest
+from .refusal import Refusal
+from .state import Reader
+from .streams_answer import StreamAnswer
+from .websocket import from_host, to_host
 
 
 def exports_of(module: ModuleType) -> dict[str, type]:
     """The classes that a component exports, by their names."""
-    actor_class = _actor_class(module)
-    names = {field.name for field in dataclasses.fields(actor_class)}
-
-    def loaded(state: bytes | None) -> Actor:
-        if state is None:
-            return actor_class()
-        values = json.loads(state)
-        return actor_class(**{name: value for name, value in values.items() if name in names})
+    read = Reader(_actor_class(module))
+    output.take_logging()
 
     def call(state: bytes | None, method: Callable[[Any], Any]) -> tuple[bytes, Any]:
         """Runs a method on the state, and returns the next state and what the method returned."""
         output.take_output()
         try:
-            actor = loaded(state)
+            actor = read.actor(state)
             result = method(actor)
-            return to_json(dataclasses.asdict(actor)), result
+            return to_json(actor), result
         except Refusal as refusal:
             raise Err(str(refusal)) from None
         finally:
@@ -47,49 +44,84 @@ def exports_of(module: ModuleType) -> dict[str, type]:
 
     class MessageServerClient:
         def handle_request(self, state, params):
-            after, reply = call(state, lambda actor: to_json(actor.handle_request(_received(params[0]))))
+            after, reply = call(state, lambda actor: to_json(actor.handle_request(read.request(params[0]))))
             return after, (reply,)
 
         def handle_send(self, state, params):
-            return state_of(state, lambda actor: actor.handle_send(_received(params[0])))
+            return state_of(state, lambda actor: actor.handle_send(read.send(params[0])))
 
     class HttpServer:
         def handle_request(self, state, params):
-            from wit_world.imports import http_types
+            after, response = call(state, lambda actor: actor.handle_http(_request(params[0])))
+            return after, (_response(response),)
 
-            got = params[0]
-            request = HttpRequest(got.method, got.uri, list(got.headers), got.body)
-            after, response = call(state, lambda actor: actor.handle_http(request))
-            return after, (http_types.HttpResponse(response.status, list(response.headers), response.body),)
+    class StreamHandlers:
+        def handle_request(self, state, params):
+            from wit_world.exports import stream_handlers as types
+
+            stream, got = params
+            after, answer = call(state, lambda actor: actor.handle_stream(stream, _request(got)))
+            if isinstance(answer, StreamAnswer):
+                head = types.StreamHead(answer.status, list(answer.headers), answer.first)
+                return after, (types.HttpAnswer_Stream(head),)
+            return after, (types.HttpAnswer_Response(_response(answer)),)
+
+        def handle_stream_closed(self, state, params):
+            return state_of(state, lambda actor: actor.handle_stream_closed(params[0]))
 
     class WebsocketServer:
         def handle_message(self, state, params):
-            from wit_world.exports import websocket_server
+            from wit_world.exports import websocket_server as types
 
-            after, messages = call(state, lambda actor: actor.handle_websocket(params[0]))
-            return after, (websocket_server.WebsocketResponse(messages),)
+            after, messages = call(state, lambda actor: actor.handle_websocket(from_host(params[0])))
+            return after, (_messages(messages, types),)
+
+    class ConnectionHandlers:
+        def handle_connection_message(self, state, params):
+            from wit_world.imports import websocket_types as types
+
+            connection, message = params
+            after, messages = call(state, lambda actor: actor.handle_connection(connection, from_host(message)))
+            return after, (_messages(messages, types),)
 
     class TimerHandlers:
         def handle_timer(self, state, params):
             key, due, message = params
-            return state_of(state, lambda actor: actor.handle_timer(key, json.loads(message), due))
+            return state_of(state, lambda actor: actor.handle_timer(key, read.timer(message), due))
+
+    class ReplyHandlers:
+        def handle_reply(self, state, params):
+            token, answer = params
+            reply = Reply(json.loads(answer.value)) if isinstance(answer, Ok) else Reply(error=answer.value)
+            return state_of(state, lambda actor: actor.handle_reply(token, reply))
 
     class SupervisorHandlers:
         def handle_child_event(self, state, params):
-            return state_of(state, lambda actor: actor.handle_child_event(params[0]))
+            event = ChildEvent(params[0].child_id, *_case(params[0].kind))
+            return state_of(state, lambda actor: actor.handle_child_event(event))
 
     class MonitorHandlers:
         def handle_down(self, state, params):
-            return state_of(state, lambda actor: actor.handle_down(params[0]))
+            down = Down(params[0].reference, params[0].actor_id, *_case(params[0].reason))
+            return state_of(state, lambda actor: actor.handle_down(down))
+
+    class Migration:
+        def migrate(self, state, params):
+            before = None if state is None else json.loads(state)
+            return state_of(None, lambda actor: actor.migrate(before, params[0]))
 
     return {
         "Actor": Start,
-        "MessageServerClient": MessageServerClient,
+        "ConnectionHandlers": ConnectionHandlers,
         "HttpServer": HttpServer,
-        "WebsocketServer": WebsocketServer,
-        "TimerHandlers": TimerHandlers,
-        "SupervisorHandlers": SupervisorHandlers,
+        "MessageServerClient": MessageServerClient,
+        "Migration": Migration,
         "MonitorHandlers": MonitorHandlers,
+        "ReplyHandlers": ReplyHandlers,
+        "StreamHandlers": StreamHandlers,
+        "SupervisorHandlers": SupervisorHandlers,
+        "TimerHandlers": TimerHandlers,
+        "WebsocketServer": WebsocketServer,
     }
 
 
@@ -105,9 +137,20 @@ def _actor_class(module: ModuleType) -> type:
     return own[0]
 
 
-def _received(message: bytes) -> Any:
-    """The message that another actor sent. What is no JSON is refused."""
-    try:
-        return json.loads(message)
-    except ValueError as error:
-        refuse(f"the message is no JSON: {error}")
+def _request(got: Any) -> HttpRequest:
+    return HttpRequest(got.method, got.uri, list(got.headers), got.body)
+
+
+def _response(response: Any) -> Any:
+    from wit_world.imports import http_types
+
+    return http_types.HttpResponse(response.status, list(response.headers), response.body)
+
+
+def _messages(messages: Any, types: Any) -> Any:
+    return types.WebsocketResponse([to_host(message, types) for message in messages or []])
+
+
+def _case(value: Any) -> tuple[str, str | None]:
+    """The name of a variant's case, from that of its class, such as `EndReason_Failed`; and what it holds."""
+    return type(value).__name__.rpartition("_")[2].lower(), getattr(value, "value", None)

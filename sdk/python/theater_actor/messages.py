@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from wit_world.imports import message_server_host as _host
+from .data import to_json
+from .host import called, interface
 
-from .host import called
-from .http import to_json
+_host = interface("message_server_host")
+_later = interface("async_requests")
 
 
 def send(actor: str, message: Any) -> None:
@@ -19,3 +20,9 @@ def send(actor: str, message: Any) -> None:
 def request(actor: str, message: Any) -> Any:
     """Asks another actor, and waits for its reply. Raises a `HostError` that says why there is none."""
     return json.loads(called(lambda: _host.request(actor, to_json(message))))
+
+
+def request_async(actor: str, message: Any, deadline_ms: int | None = None) -> int:
+    """Asks another actor, and returns a token at once. `handle_reply` gets the token and the answer later. `deadline_ms` says how
+    long the answer may take; without it, the limit `request_deadline_ms` does. Raises a `HostError` if nothing was delivered."""
+    return called(lambda: _later.request_async(actor, to_json(message), deadline_ms))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from wit_world.imports import monitors as _host
+from .host import called, interface
 
-from .host import called
+_host = interface("monitors", "monitor")
 
 
 def monitor(actor: str) -> int:

@@ -1,5 +1,7 @@
 //! `theater new`: projects from templates. The templates are parts of the program, so nothing is downloaded.
 
+mod contents;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,12 @@ use super::{sdk, world};
 pub(crate) enum Template {
     /// Answers HTTP requests and messages.
     Http,
+    /// Does jobs one after the other.
+    Worker,
+    /// Starts workers, and gives them work.
+    Supervisor,
+    /// A chat room over WebSocket.
+    Chat,
     /// Takes messages.
     Empty,
 }
@@ -52,48 +60,6 @@ impl Dialect {
             Self::Python => "src/main.py",
         }
     }
-
-    const fn code(self, template: Template) -> &'static str {
-        match (self, template) {
-            (Self::Rust, Template::Http) => include_str!("http.rs.txt"),
-            (Self::Rust, Template::Empty) => include_str!("empty.rs.txt"),
-            (Self::TypeScript, Template::Http) => include_str!("http.ts.txt"),
-            (Self::TypeScript, Template::Empty) => include_str!("empty.ts.txt"),
-            (Self::JavaScript, Template::Http) => include_str!("http.js.txt"),
-            (Self::JavaScript, Template::Empty) => include_str!("empty.js.txt"),
-            (Self::Python, Template::Http) => include_str!("http.py.txt"),
-            (Self::Python, Template::Empty) => include_str!("empty.py.txt"),
-        }
-    }
-}
-
-impl Template {
-    const fn manifest(self) -> &'static str {
-        match self {
-            Self::Http => include_str!("manifest-http.toml.txt"),
-            Self::Empty => include_str!("manifest-empty.toml.txt"),
-        }
-    }
-
-    /// What the README says to try.
-    const fn attempts(self) -> &'static str {
-        match self {
-            Self::Http => "    curl -X POST localhost:8080/increment\n    theater request NAME '{\"add\": 2}'",
-            Self::Empty => "    theater request NAME '\"hello\"'",
-        }
-    }
-
-    /// What the project's test expects.
-    const fn expectations(self) -> &'static str {
-        match self {
-            Self::Http => {
-                "expect '{\"add\": 2}' '{\"count\":2}'\nexpect '\"get\"' '{\"count\":2}'\n\
-                 address=$(\"$theater\" status NAME --server \"unix:$place/socket\" | sed -n 's/^address *//p')\n\
-                 [ \"$(curl -s -X POST \"${address}increment\")\" = '{\"count\":3}' ]"
-            }
-            Self::Empty => "expect '\"one\"' null\nexpect '\"two\"' '\"one\"'",
-        }
-    }
 }
 
 macro_rules! library {
@@ -105,7 +71,7 @@ macro_rules! library {
 
 library! {
     "actor.rs", "bindings.rs", "export.rs", "heap.rs", "host.rs", "http.rs", "json.rs", "lib.rs",
-    "sse.rs", "static_files/conditions.rs", "static_files/date.rs", "static_files/mod.rs", "websocket.rs",
+    "router.rs", "sse.rs", "static_files/conditions.rs", "static_files/date.rs", "static_files/mod.rs", "websocket.rs",
 }
 
 /// A project that is to be made.
@@ -150,45 +116,53 @@ pub(crate) fn create(new: &NewProject<'_>) -> Result<Vec<PathBuf>, BuildError> {
         fs::write(&path, text).map_err(at(&path))?;
         files.push(path);
     }
-    let project = Project::at(new.directory.to_owned(), new.dialect.language());
-    sdk::write(&project)?;
+    let mut roots = vec![new.directory.to_owned()];
+    if new.template == Template::Supervisor {
+        roots.push(new.directory.join("worker"));
+    }
+    for root in roots {
+        sdk::write(&Project::at(root, new.dialect.language()))?;
+    }
     Ok(files)
 }
 
 /// The files of a new project, below its directory.
 fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
-    let filled = |text: &str| {
-        let text =
-            text.replace("ATTEMPTS", new.template.attempts()).replace("EXPECTATIONS", new.template.expectations());
-        text.replace("NAME", new.name).replace("ENTRY", new.dialect.entry()).replace("LANGUAGE", new.dialect.name())
+    let (dialect, template) = (new.dialect, new.template);
+    let filled = |text: &str, name: &str| {
+        let text = text.replace("ATTEMPTS", template.attempts()).replace("EXPECTATIONS", template.expectations());
+        text.replace("NAME", name).replace("ENTRY", dialect.entry()).replace("LANGUAGE", dialect.name())
     };
-    let own = |name: &str, text: &str| (name.to_owned(), filled(text));
-    let as_it_is = |name: String, text: &str| (name, text.to_owned());
+    let own = |path: &str, text: &str| (path.to_owned(), filled(text, new.name));
+    let as_it_is = |path: String, text: &str| (path, text.to_owned());
     let mut files = vec![
-        own(&format!("{}.toml", new.name), new.template.manifest()),
-        own(new.dialect.entry(), new.dialect.code(new.template)),
+        own(&format!("{}.toml", new.name), template.manifest()),
+        own(dialect.entry(), dialect.code(template)),
         own("README.md", include_str!("README.md.txt")),
         own("test.sh", include_str!("test.sh.txt")),
-        own(".gitignore", "/.theater\n/dist\n/node_modules\n/target\n/.venv\n/theater-data\n__pycache__\n"),
+        own(".gitignore", IGNORED),
     ];
-    match new.dialect {
-        Dialect::Rust => {
-            files.push(own("Cargo.toml", include_str!("Cargo.toml.txt")));
-            let linker = "[target.wasm32-unknown-unknown]\nlinker = \"wasm-component-ld\"\n";
-            files.push(own(".cargo/config.toml", linker));
-            files.push(as_it_is("theater-actor/Cargo.toml".into(), include_str!("theater-actor.toml.txt")));
-            let library = RUST_LIBRARY.iter().map(|(name, text)| as_it_is(format!("theater-actor/src/{name}"), text));
-            files.extend(library);
-            files.extend(world::all_files().map(|(name, text)| as_it_is(format!("theater-actor/wit/{name}"), text)));
-        }
-        Dialect::TypeScript | Dialect::JavaScript => {
-            files.push(own("package.json", include_str!("package.json.txt")));
-            files.push(own("tsconfig.json", include_str!("tsconfig.json.txt")));
-        }
-        Dialect::Python => files.push(own("pyproject.toml", include_str!("pyproject.toml.txt"))),
+    files.extend(dialect.project_files().iter().map(|(path, text)| own(path, text)));
+    files.extend(dialect.page(template).map(|(path, text)| (path.to_owned(), filled(&text, new.name))));
+    if template == Template::Supervisor {
+        let of_worker = |path: &str, text: &str| (format!("worker/{path}"), filled(text, "worker"));
+        files.push(of_worker("worker.toml", include_str!("manifest-of-worker.toml.txt")));
+        files.push(of_worker(dialect.entry(), dialect.pooled()));
+        files.push(of_worker(".gitignore", IGNORED));
+        let shared = |text: &str| text.replace("path = \"theater-actor\"", "path = \"../theater-actor\"");
+        files.extend(dialect.project_files().iter().map(|(path, text)| of_worker(path, &shared(text))));
+    }
+    if dialect == Dialect::Rust {
+        files.push(as_it_is("theater-actor/Cargo.toml".into(), include_str!("theater-actor.toml.txt")));
+        let library = RUST_LIBRARY.iter().map(|(name, text)| as_it_is(format!("theater-actor/src/{name}"), text));
+        files.extend(library);
+        files.extend(world::all_files().map(|(name, text)| as_it_is(format!("theater-actor/wit/{name}"), text)));
     }
     files
 }
+
+/// What version control leaves out.
+const IGNORED: &str = "/.theater\n/dist\n/node_modules\n/target\n/.venv\n/theater-data\n__pycache__\n";
 
 #[cfg(test)]
 mod tests {
@@ -205,7 +179,7 @@ mod tests {
     #[test]
     fn a_template_has_no_word_left_that_stands_for_another() {
         for dialect in DIALECTS {
-            for template in [Template::Http, Template::Empty] {
+            for template in Template::ALL {
                 let new = NewProject { name: "till", directory: Path::new("till"), dialect, template };
                 for (name, text) in files_of(&new).iter().filter(|(name, _)| !name.starts_with("theater-actor/")) {
                     let left = ["NAME", "ENTRY", "ATTEMPTS", "EXPECTATIONS", "LANGUAGE"];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::clock;
 use crate::base::limits::ActorLimits;
-use crate::build::{Builder, manifests_of, project_directory};
+use crate::build::{Builder, manifests_of, manifests_to_build, project_directory};
 use crate::cli::show::{line, visible};
 use crate::cli::{Failure, stderr};
 use crate::manifest::{ActorSource, Manifest};
@@ -31,9 +31,13 @@ impl Projects {
             let root = root_of(path)?;
             let root = fs::canonicalize(&root).map_err(|error| Failure::no(format!("{}: {error}", root.display())))?;
             let project = project_directory(&root).map_err(Failure::no)?;
-            for beside in manifests_of(root.parent().unwrap_or(Path::new("/"))).unwrap_or_default() {
-                if project.is_some() && project_directory(&beside).is_ok_and(|its| its == project) {
-                    manifests.insert(beside, project.clone());
+            if let Some(project) = &project {
+                let beside = manifests_to_build(root.parent().unwrap_or(project)).unwrap_or_default();
+                for manifest in beside.iter().filter_map(|manifest| fs::canonicalize(manifest).ok()) {
+                    let its = project_directory(&manifest).map_err(Failure::no)?;
+                    if its.as_ref().is_some_and(|its| its.starts_with(project)) {
+                        manifests.insert(manifest, its);
+                    }
                 }
             }
             manifests.insert(root.clone(), project);
