@@ -103,6 +103,11 @@ declare module 'ntwk:theater/message-server-host' {
   export function request(actorId: ActorId, msg: Json): Json;
 }
 
+declare module 'ntwk:theater/migration' {
+  import type { State } from 'ntwk:theater/types';
+  export function migrate(state: State, params: [string]): [State];
+}
+
 declare module 'ntwk:theater/monitor-handlers' {
   import type { State, ActorId } from 'ntwk:theater/types';
   export type EndReason =
