@@ -190,6 +190,12 @@ impl Launch {
         Self(command)
     }
 
+    /// Gives it this as its standard input.
+    pub fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.0.stdin(from);
+        self
+    }
+
     /// Starts it without waiting.
     pub fn begin(mut self) -> Begun {
         Begun(self.0.spawn().expect("the binary"))
