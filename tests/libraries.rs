@@ -24,7 +24,12 @@ fn staged(stage: &Stage, language: Language, name: &str) -> Option<PathBuf> {
     let built = language.built(&format!("{name}.toml"))?;
     let shipped = std::fs::read_to_string(&built).expect("a manifest");
     let component = built.parent().expect("a directory").join("dist").join(format!("{name}.wasm"));
-    Some(stage.file(&format!("{name}.toml"), shipped.replace(&format!("dist/{name}.wasm"), &component.display().to_string())))
+    Some(
+        stage.file(
+            &format!("{name}.toml"),
+            shipped.replace(&format!("dist/{name}.wasm"), &component.display().to_string()),
+        ),
+    )
 }
 
 /// An actor that is told what to call.
@@ -248,7 +253,9 @@ fn answers_later(language: Language) {
     std::thread::scope(|scope| {
         let first = scope.spawn(|| ask(json!("question")));
         let waiting = |count: usize| {
-            eventually("they wait", || (running.json(&["state", "desk"])["state"]["waiting"].as_array()?.len() == count).then_some(()));
+            eventually("they wait", || {
+                (running.json(&["state", "desk"])["state"]["waiting"].as_array()?.len() == count).then_some(())
+            });
         };
         waiting(1);
         assert_eq!(ask(json!({ "answer": "42" })), Ok(json!(1)));
@@ -258,7 +265,9 @@ fn answers_later(language: Language) {
         assert_eq!(ask(json!({ "refuse": "not today" })), Ok(json!(1)));
         assert!(second.join().expect("no panic").expect_err("refused").contains("not today"));
         let client = scope.spawn(|| Http::connect(running.http("desk")).ask("GET", "/", None));
-        eventually("the client waits", || (running.json(&["state", "desk"])["state"]["clients"] != json!([])).then_some(()));
+        eventually("the client waits", || {
+            (running.json(&["state", "desk"])["state"]["clients"] != json!([])).then_some(())
+        });
         assert_eq!(ask(json!({ "answer": "by post" })), Ok(json!(1)));
         let answer = client.join().expect("no panic");
         assert_eq!((answer.status, answer.body.as_str()), (200, "by post"));

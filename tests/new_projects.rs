@@ -45,6 +45,36 @@ fn passes_its_test(lang: &str, template: &str) {
     assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("-test.toml")), "the test leaves nothing");
 }
 
+/// The tests of an actor's own logic pass, outside of a component.
+fn passes_its_own_tests(lang: &str) {
+    let stage = Stage::new();
+    let Some(directory) = begun(&stage, lang, "worker") else { return };
+    let mut test = match lang {
+        "rust" => Command::new("cargo"),
+        "python" => Command::new("python3"),
+        _ => Command::new("npm"),
+    };
+    match lang {
+        "python" => {
+            test.args(["-m", "unittest", "discover", "-s", "tests"]).env("PYTHONPATH", ".theater/sdk/python:src")
+        }
+        _ => test.arg("test"),
+    };
+    // The loader compiles TypeScript with esbuild, of the toolchain that a build installs.
+    if lang == "ts" {
+        built(&directory.join("till.toml"));
+    }
+    let tested = test.current_dir(&directory).output().expect("it runs");
+    assert!(tested.status.success(), "{lang}: {}{}", text(&tested.stdout), text(&tested.stderr));
+}
+
+#[test]
+fn the_logic_of_a_worker_passes_its_own_tests_in_each_language() {
+    for lang in ["rust", "ts", "js", "python"] {
+        passes_its_own_tests(lang);
+    }
+}
+
 macro_rules! passes {
     ($($test:ident: $lang:literal, $template:literal;)*) => {
         $(#[test]
@@ -83,13 +113,18 @@ fn talks(lang: &str) {
     let Some(directory) = begun(&stage, lang, "chat") else { return };
     let manifest = directory.join("till.toml");
     let shipped = std::fs::read_to_string(&manifest).expect("a manifest");
-    std::fs::write(&manifest, shipped.replace("port = 8080", "port = 0").replace("port = 8081", "port = 0")).expect("it");
+    std::fs::write(&manifest, shipped.replace("port = 8080", "port = 0").replace("port = 8081", "port = 0"))
+        .expect("it");
     built(&manifest);
     let running = stage.run(&[&manifest]);
-    let heard = |client: &mut Client| -> Value { serde_json::from_str(&client.hear().into_text().expect("text")).expect("JSON") };
+    let heard = |client: &mut Client| -> Value {
+        serde_json::from_str(&client.hear().into_text().expect("text")).expect("JSON")
+    };
     let line = |name: &str, text: &str| json!({ "name": name, "text": text });
     let (mut ada, mut bob) = (Client::connect(running.websocket("till")), Client::connect(running.websocket("till")));
-    support::eventually("both are there", || (running.request("till", &json!("present")) == Ok(json!(2))).then_some(()));
+    support::eventually("both are there", || {
+        (running.request("till", &json!("present")) == Ok(json!(2))).then_some(())
+    });
     ada.say(&line("ada", "hello").to_string());
     assert_eq!((heard(&mut ada), heard(&mut bob)), (line("ada", "hello"), line("ada", "hello")));
     assert_eq!(running.request("till", &json!({ "say": line("clock", "noon") })), Ok(Value::Null));
@@ -97,7 +132,9 @@ fn talks(lang: &str) {
     running.kill();
 
     let running = stage.run(&[&manifest]);
-    support::eventually("nobody is there", || (running.request("till", &json!("present")) == Ok(json!(0))).then_some(()));
+    support::eventually("nobody is there", || {
+        (running.request("till", &json!("present")) == Ok(json!(0))).then_some(())
+    });
     let mut late = Client::connect(running.websocket("till"));
     assert_eq!((heard(&mut late), heard(&mut late)), (line("ada", "hello"), line("clock", "noon")));
     late.say("no line");

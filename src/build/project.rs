@@ -171,7 +171,9 @@ fn manifests_of(path: &Path) -> Result<Vec<PathBuf>, BuildError> {
         // A test may write one for itself, with a dot before its name.
         let is_hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let is_manifest = |text: &String| text.parse::<toml::Table>().is_ok_and(|it| it.contains_key("component_path"));
-        if !is_hidden && file.extension().is_some_and(|it| it == "toml") && fs::read_to_string(&file).is_ok_and(|it| is_manifest(&it))
+        if !is_hidden
+            && file.extension().is_some_and(|it| it == "toml")
+            && fs::read_to_string(&file).is_ok_and(|it| is_manifest(&it))
         {
             found.push(file);
         }

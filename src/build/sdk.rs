@@ -86,8 +86,8 @@ pub(super) fn digest() -> Result<String, BuildError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use super::*;
+    use std::collections::BTreeSet;
 
     fn below(directory: &Path, from: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(directory).expect("a directory") {

@@ -54,6 +54,16 @@ impl Dialect {
         }
     }
 
+    /// Tests of the actor's own logic, in the language's own way; in Rust they are in the file of the actor.
+    pub(super) const fn own_tests(self, template: Template) -> Option<(&'static str, &'static str)> {
+        match (self, template) {
+            (Self::TypeScript, Template::Worker) => Some(("tests/worker.test.ts", include_str!("worker-test.js.txt"))),
+            (Self::JavaScript, Template::Worker) => Some(("tests/worker.test.js", include_str!("worker-test.js.txt"))),
+            (Self::Python, Template::Worker) => Some(("tests/test_worker.py", include_str!("worker-test.py.txt"))),
+            _ => None,
+        }
+    }
+
     /// The page of a chat, as a file of the language.
     pub(super) fn page(self, template: Template) -> Option<(&'static str, String)> {
         const PAGE: &str = include_str!("page.html.txt");
@@ -61,9 +71,15 @@ impl Dialect {
         let quoted = || PAGE.replace('`', "\\`").replace("${", "\\${");
         (template == Template::Chat).then(|| match self {
             Self::Rust => ("src/page.html", PAGE.to_owned()),
-            Self::TypeScript => ("src/page.ts", format!("/** The page of the room. */\nexport const PAGE = `{}`;\n", quoted())),
-            Self::JavaScript => ("src/page.js", format!("/** The page of the room. */\nexport const PAGE = `{}`;\n", quoted())),
-            Self::Python => ("src/page.py", format!("\"\"\"The page of the room.\"\"\"\n\nPAGE = \"\"\"\\\n{PAGE}\"\"\"\n")),
+            Self::TypeScript => {
+                ("src/page.ts", format!("/** The page of the room. */\nexport const PAGE = `{}`;\n", quoted()))
+            }
+            Self::JavaScript => {
+                ("src/page.js", format!("/** The page of the room. */\nexport const PAGE = `{}`;\n", quoted()))
+            }
+            Self::Python => {
+                ("src/page.py", format!("\"\"\"The page of the room.\"\"\"\n\nPAGE = \"\"\"\\\n{PAGE}\"\"\"\n"))
+            }
         })
     }
 }
@@ -89,7 +105,9 @@ impl Template {
             Self::Worker => {
                 "    theater request NAME '{\"add\": {\"id\": \"a\", \"text\": \"to be or not to be\"}}'\n    theater request NAME '{\"result\": \"a\"}'"
             }
-            Self::Supervisor => "    theater request NAME '{\"ask\": \"to be or not to be\"}'\n    theater request NAME '\"crash\"'",
+            Self::Supervisor => {
+                "    theater request NAME '{\"ask\": \"to be or not to be\"}'\n    theater request NAME '\"crash\"'"
+            }
             Self::Chat => {
                 "    open http://localhost:8080/ in two windows\n    theater request NAME '{\"say\": {\"name\": \"ada\", \"text\": \"hello\"}}'"
             }
