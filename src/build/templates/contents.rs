@@ -135,7 +135,7 @@ impl Template {
             Self::Chat => {
                 "expect '\"present\"' 0\nexpect '{\"say\": {\"name\": \"ada\", \"text\": \"hello\"}}' null\n\
                  expect '\"history\"' '[{\"name\":\"ada\",\"text\":\"hello\"}]'\n\
-                 address=$(\"$theater\" status NAME --server \"unix:$place/socket\" | sed -n 's/^address *//p')\n\
+                 address=$(\"$theater\" status NAME --server \"unix:$place/socket\" | sed -n 's/^address.*\\(http:[^ ,]*\\).*/\\1/p')\n\
                  curl -s \"$address\" | grep -q '<title>NAME</title>'"
             }
             Self::Empty => "expect '\"one\"' null\nexpect '\"two\"' '\"one\"'",
