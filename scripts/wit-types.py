@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "sdk/ts/ntwk.d.ts"
-PLAIN = {"bool": "boolean", "string": "string", "u8": "number", "u16": "number", "u32": "number", "u64": "bigint"}
+PLAIN = {"bool": "boolean", "string": "string", "u8": "number", "u16": "number", "u32": "number", "u64": "number"}
 TOKEN = re.compile(r"///[^\n]*|//[^\n]*|->|%?[a-z][a-z0-9-]*|[{}()<>,:;=./@_]")
 
 

@@ -1,31 +1,74 @@
-//! Tests of the demo bank as it is shipped: a ledger over HTTP with an actor for each account. No money is lost,
-//! whatever fails.
+//! Tests of the demo bank as it is shipped, in Rust, TypeScript and Python: a ledger over HTTP with an actor for each account. No
+//! money is lost, whatever fails.
 
 mod support;
+#[path = "support/languages.rs"]
+mod projects;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use projects::{Language, Python, Rust, TypeScript};
 use serde_json::{Value, json};
 use support::{Http, Stage, Theater, component, data_of, eventually, verifies_and_replays};
 
-/// Writes the bank's own manifests, with free ports and the paths of the built components.
-fn manifests(stage: &Stage) -> PathBuf {
-    let built = component("ledger");
-    let dist = built.parent().expect("a directory").display().to_string();
+/// Writes the bank's own manifests, with free ports and the paths of the built components, and returns that of the ledger; `None`
+/// if a tool of the language is missing.
+fn manifests(stage: &Stage, language: Language) -> Option<PathBuf> {
+    let (shipped, dist) = if language == Rust {
+        let dist = component("ledger").parent().expect("a directory").to_owned();
+        (Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests"), dist)
+    } else {
+        projects::example(language, "bank", "account.toml")?;
+        projects::example(language, "bank", "ledger.toml")?;
+        (language.example("bank"), language.example("bank").join("dist"))
+    };
+    let dist = dist.display().to_string();
     let copy = |name: &str| {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name);
-        let text = std::fs::read_to_string(shipped).expect("a manifest");
-        assert!(text.contains("../actors/dist"), "{name}");
-        stage.file(name, text.replace("../actors/dist", &dist).replace("port = 8082", "port = 0"))
+        let text = std::fs::read_to_string(shipped.join(name)).expect("a manifest");
+        let text = text.replace("../actors/dist", &dist).replace("\"dist/", &format!("\"{dist}/"));
+        assert!(text.contains(&dist), "{name}");
+        let text = text.replace("port = 8082", "port = 0");
+        // Where they are shipped, the components lie below the manifests.
+        let allowed = format!("type = \"supervisor\"\nconfig = {{ allow = [\"{dist}\"] }}");
+        let text = if text.contains("allow") { text } else { text.replace("type = \"supervisor\"", &allowed) };
+        stage.file(name, text)
     };
     copy("account.toml");
-    copy("ledger.toml")
+    Some(copy("ledger.toml"))
 }
 
-fn open_bank(stage: &Stage) -> Theater {
-    stage.run(&[&manifests(stage)])
+fn open_bank(stage: &Stage, language: Language) -> Option<Theater> {
+    Some(stage.run(&[&manifests(stage, language)?]))
+}
+
+/// Each test, with the bank in each language.
+macro_rules! in_every_language {
+    ($($test:ident,)*) => {
+        in_every_language!(in_rust, Rust: $($test,)*);
+        in_every_language!(in_typescript, TypeScript: $($test,)*);
+        in_every_language!(in_python, Python: $($test,)*);
+    };
+    ($module:ident, $language:ident: $($test:ident,)*) => {
+        mod $module {
+            $(#[test]
+            fn $test() {
+                super::$test(super::$language);
+            })*
+        }
+    };
+}
+
+in_every_language! {
+    accounts_are_opened_and_money_goes_in_out_and_from_one_to_another,
+    what_is_not_possible_is_refused_with_a_status_and_a_reason,
+    an_account_that_crashes_is_restarted_by_policy_and_the_ledger_says_so,
+    a_transfer_to_an_account_that_is_down_leaves_the_money_where_it_is,
+    money_that_a_message_has_put_aside_arrives_where_it_was_sent,
+    a_restart_of_the_runtime_keeps_every_balance,
+    killing_the_runtime_amid_transfers_conserves_all_money_and_every_acknowledged_transfer,
+    crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money,
 }
 
 /// A customer of the bank, over HTTP.
@@ -93,10 +136,9 @@ fn everything_verifies_and_replays(stage: &Stage, bank: &Theater) {
     chains.iter().for_each(|chain| _ = verifies_and_replays(chain));
 }
 
-#[test]
-fn accounts_are_opened_and_money_goes_in_out_and_from_one_to_another() {
+fn accounts_are_opened_and_money_goes_in_out_and_from_one_to_another(language: Language) {
     let stage = Stage::new();
-    let bank = open_bank(&stage);
+    let Some(bank) = open_bank(&stage, language) else { return };
     let mut customer = Customer::of(&bank);
     customer.open("alice", 10_000);
     customer.open("bob", 0);
@@ -118,10 +160,9 @@ fn accounts_are_opened_and_money_goes_in_out_and_from_one_to_another() {
     everything_verifies_and_replays(&stage, &bank);
 }
 
-#[test]
-fn what_is_not_possible_is_refused_with_a_status_and_a_reason() {
+fn what_is_not_possible_is_refused_with_a_status_and_a_reason(language: Language) {
     let stage = Stage::new();
-    let bank = open_bank(&stage);
+    let Some(bank) = open_bank(&stage, language) else { return };
     let mut customer = Customer::of(&bank);
     customer.open("alice", 100);
     customer.open("rich", u64::MAX);
@@ -141,10 +182,9 @@ fn what_is_not_possible_is_refused_with_a_status_and_a_reason() {
     assert_eq!((customer.balance("alice"), customer.balance("rich")), (100, u64::MAX));
 }
 
-#[test]
-fn an_account_that_crashes_is_restarted_by_policy_and_the_ledger_says_so() {
+fn an_account_that_crashes_is_restarted_by_policy_and_the_ledger_says_so(language: Language) {
     let stage = Stage::new();
-    let bank = open_bank(&stage);
+    let Some(bank) = open_bank(&stage, language) else { return };
     let mut customer = Customer::of(&bank);
     customer.open("alice", 100);
     customer.open("bob", 0);
@@ -168,10 +208,9 @@ fn an_account_that_crashes_is_restarted_by_policy_and_the_ledger_says_so() {
     everything_verifies_and_replays(&stage, &bank);
 }
 
-#[test]
-fn a_transfer_to_an_account_that_is_down_leaves_the_money_where_it_is() {
+fn a_transfer_to_an_account_that_is_down_leaves_the_money_where_it_is(language: Language) {
     let stage = Stage::new();
-    let bank = open_bank(&stage);
+    let Some(bank) = open_bank(&stage, language) else { return };
     let mut customer = Customer::of(&bank);
     customer.open("alice", 100);
     customer.open("bob", 5);
@@ -188,10 +227,9 @@ fn a_transfer_to_an_account_that_is_down_leaves_the_money_where_it_is() {
     assert_eq!((customer.balance("alice"), customer.balance("bob")), (70, 35));
 }
 
-#[test]
-fn money_that_a_message_has_put_aside_arrives_where_it_was_sent() {
+fn money_that_a_message_has_put_aside_arrives_where_it_was_sent(language: Language) {
     let stage = Stage::new();
-    let bank = open_bank(&stage);
+    let Some(bank) = open_bank(&stage, language) else { return };
     let mut customer = Customer::of(&bank);
     customer.open("alice", 100);
     customer.open("bob", 0);
@@ -204,10 +242,9 @@ fn money_that_a_message_has_put_aside_arrives_where_it_was_sent() {
     assert_eq!((customer.balance("alice"), customer.balance("bob")), (70, 30));
 }
 
-#[test]
-fn a_restart_of_the_runtime_keeps_every_balance() {
+fn a_restart_of_the_runtime_keeps_every_balance(language: Language) {
     let stage = Stage::new();
-    let manifest = manifests(&stage);
+    let Some(manifest) = manifests(&stage, language) else { return };
     let bank = stage.run(&[&manifest]);
     let mut customer = Customer::of(&bank);
     customer.open("alice", 10_000);
@@ -261,10 +298,9 @@ fn kill_amid_transfers(bank: Theater, after: u64) -> Vec<u64> {
     })
 }
 
-#[test]
-fn killing_the_runtime_amid_transfers_conserves_all_money_and_every_acknowledged_transfer() {
+fn killing_the_runtime_amid_transfers_conserves_all_money_and_every_acknowledged_transfer(language: Language) {
     let stage = Stage::new();
-    let manifest = manifests(&stage);
+    let Some(manifest) = manifests(&stage, language) else { return };
     let mut bank = stage.run(&[&manifest]);
     let mut customer = Customer::of(&bank);
     for (from, to) in PAIRS {
@@ -308,10 +344,9 @@ impl Drop for AtTheEnd<'_> {
     }
 }
 
-#[test]
-fn crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money() {
+fn crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money(language: Language) {
     let stage = Stage::new();
-    let bank = open_bank(&stage);
+    let Some(bank) = open_bank(&stage, language) else { return };
     let mut customer = Customer::of(&bank);
     for (from, to) in PAIRS {
         customer.open(from, EACH);
@@ -344,4 +379,77 @@ fn crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money() {
     let overview = customer.overview();
     assert_eq!((&overview["total"], &overview["unfinished"]), (&json!(EACH * 6), &json!([])), "{overview}");
     everything_verifies_and_replays(&stage, &bank);
+}
+
+/// Everything that an account can be asked, with what it refuses.
+fn questions() -> Vec<Value> {
+    let send = |number: u64, cents: u64| json!({ "send": { "number": number, "to": "bob", "cents": cents } });
+    let receive = |number: u64| json!({ "receive": { "number": number, "from": "carol", "cents": 7 } });
+    vec![
+        json!("balance"),
+        json!({ "deposit": { "cents": 1 } }),
+        json!({ "open": { "owner": "not a name" } }),
+        json!({ "open": { "owner": "alice" } }),
+        json!({ "open": { "owner": "bob" } }),
+        json!({ "deposit": { "cents": u64::MAX } }),
+        json!({ "deposit": { "cents": 1 } }),
+        json!({ "withdraw": { "cents": 0 } }),
+        json!({ "withdraw": { "cents": 100 } }),
+        send(2, 5),
+        send(1, 5),
+        send(1, 5),
+        send(2, 5),
+        receive(1),
+        receive(1),
+        json!({ "take-back": { "number": 1 } }),
+        json!({ "settle": { "number": 1 } }),
+        json!({ "settle": { "number": 9 } }),
+        json!("statement"),
+        json!("balance"),
+    ]
+}
+
+/// What an account in this language answers to all questions, and the states that it has gone through.
+fn outcomes(language: Language) -> Option<(Vec<Result<Value, String>>, Vec<Value>)> {
+    let stage = Stage::new();
+    manifests(&stage, language)?;
+    let running = stage.run(&[&stage.path().join("account.toml")]);
+    let answers = questions().iter().map(|question| running.request("account", question)).collect();
+    let states = running.events("account").into_iter().map(|event| event["data"]["state"].clone());
+    let states = states.filter(|state| !state.is_null()).collect();
+    let chain = running.export(&stage, "account");
+    running.shut_down();
+    verifies_and_replays(&chain);
+    Some((answers, states))
+}
+
+#[test]
+fn an_account_gives_the_same_answers_and_has_the_same_states_in_each_language() {
+    let expected = outcomes(Rust).expect("Rust is there");
+    assert!(expected.0.iter().filter(|answer| answer.is_err()).count() > 5, "much is refused: {expected:?}");
+    for language in [TypeScript, Python] {
+        let Some(got) = outcomes(language) else { continue };
+        for (at, question) in questions().iter().enumerate() {
+            assert_eq!(got.0[at], expected.0[at], "{language:?}, asked {question}");
+        }
+        assert_eq!(got.1, expected.1, "the states in {language:?}");
+    }
+}
+
+/// The recorded chain of an account in Rust, given to the build in TypeScript: each answer and each state has the same bytes. In Python
+/// the keys of an entry are sorted, so there the bytes differ, and the test above compares the values.
+#[test]
+fn the_chain_of_an_account_in_rust_replays_on_the_build_in_typescript_without_a_difference() {
+    let Some(component) = projects::example(TypeScript, "bank", "account.toml") else { return };
+    let stage = Stage::new();
+    manifests(&stage, Rust);
+    let running = stage.run(&[&stage.path().join("account.toml")]);
+    for question in questions() {
+        let _ = running.request("account", &question);
+    }
+    let chain = running.export(&stage, "account");
+    running.shut_down();
+    let compared = support::replay(&chain, &["--component", component.to_str().expect("UTF-8"), "--compare"]);
+    let compared = compared.unwrap_or_else(|differences| panic!("{differences}"));
+    println!("{compared}");
 }

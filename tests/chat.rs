@@ -5,6 +5,8 @@
 #[path = "support/outside.rs"]
 mod outside;
 mod support;
+#[path = "support/languages.rs"]
+mod projects;
 #[path = "support/websocket.rs"]
 mod websocket;
 
@@ -13,6 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use outside::{Server, say};
+use projects::{Language, Python, Rust, TypeScript};
 use serde_json::{Value, json};
 use support::{Http, Stage, Theater, data_of, eventually, text, theater};
 use websocket::Client;
@@ -26,10 +29,17 @@ struct Chat {
 }
 
 impl Chat {
-    fn new(oracle: &Server) -> Self {
+    /// The chat in Rust is a guest that was written from the interfaces alone; the others are the examples. `None` if a tool of the
+    /// language is missing.
+    fn new(oracle: &Server, language: Language) -> Option<Self> {
         let stage = Stage::new();
-        for name in ["chatroom", "chatstore"] {
-            stage.copy_component(name, name);
+        for (name, manifest) in [("chatroom", "chat.toml"), ("chatstore", "store.toml")] {
+            if language == Rust {
+                stage.copy_component(name, name);
+            } else {
+                let built = projects::example(language, "chat", manifest)?;
+                stage.file(&format!("{name}.wasm"), std::fs::read(built).expect("it was built"));
+            }
         }
         std::fs::create_dir(stage.path().join("assets")).expect("a directory");
         stage.file("assets/index.html", "<!doctype html><title>Chat</title><script src=\"/assets/chat.js\"></script>");
@@ -57,7 +67,7 @@ impl Chat {
             address = oracle.address
         );
         let front = stage.file("chat.toml", front);
-        Self { stage, front }
+        Some(Self { stage, front })
     }
 
     fn run(&self) -> Theater {
@@ -145,8 +155,22 @@ fn all_verify_and_replay(data_dir: &Path) -> Value {
 
 #[test]
 fn a_chat_written_elsewhere_serves_talks_asks_and_goes_on_after_a_kill() {
+    serves_talks_asks_and_goes_on_after_a_kill(Rust);
+}
+
+#[test]
+fn a_chat_in_typescript_serves_talks_asks_and_goes_on_after_a_kill() {
+    serves_talks_asks_and_goes_on_after_a_kill(TypeScript);
+}
+
+#[test]
+fn a_chat_in_python_serves_talks_asks_and_goes_on_after_a_kill() {
+    serves_talks_asks_and_goes_on_after_a_kill(Python);
+}
+
+fn serves_talks_asks_and_goes_on_after_a_kill(language: Language) {
     let oracle = oracle();
-    let chat = Chat::new(&oracle);
+    let Some(chat) = Chat::new(&oracle, language) else { return };
     let running = chat.run();
 
     let page = get(&running, "/");
@@ -206,8 +230,22 @@ fn a_chat_written_elsewhere_serves_talks_asks_and_goes_on_after_a_kill() {
 
 #[test]
 fn a_room_full_of_members_hears_everything_in_one_order() {
+    all_hear_everything_in_one_order(Rust);
+}
+
+#[test]
+fn a_room_in_typescript_full_of_members_hears_everything_in_one_order() {
+    all_hear_everything_in_one_order(TypeScript);
+}
+
+#[test]
+fn a_room_in_python_full_of_members_hears_everything_in_one_order() {
+    all_hear_everything_in_one_order(Python);
+}
+
+fn all_hear_everything_in_one_order(language: Language) {
     let oracle = oracle();
-    let chat = Chat::new(&oracle);
+    let Some(chat) = Chat::new(&oracle, language) else { return };
     let running = chat.run();
     let (members, words) = (12, 15);
     let heard: Vec<_> = std::thread::scope(|scope| {

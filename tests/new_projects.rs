@@ -45,6 +45,36 @@ fn passes_its_test(lang: &str, template: &str) {
     assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("-test.toml")), "the test leaves nothing");
 }
 
+/// The tests of an actor's own logic pass, outside of a component.
+fn passes_its_own_tests(lang: &str) {
+    let stage = Stage::new();
+    let Some(directory) = begun(&stage, lang, "worker") else { return };
+    let mut test = match lang {
+        "rust" => Command::new("cargo"),
+        "python" => Command::new("python3"),
+        _ => Command::new("npm"),
+    };
+    match lang {
+        "python" => {
+            test.args(["-m", "unittest", "discover", "-s", "tests"]).env("PYTHONPATH", ".theater/sdk/python:src")
+        }
+        _ => test.arg("test"),
+    };
+    // The loader compiles TypeScript with esbuild, of the toolchain that a build installs.
+    if lang == "ts" {
+        built(&directory.join("till.toml"));
+    }
+    let tested = test.current_dir(&directory).output().expect("it runs");
+    assert!(tested.status.success(), "{lang}: {}{}", text(&tested.stdout), text(&tested.stderr));
+}
+
+#[test]
+fn the_logic_of_a_worker_passes_its_own_tests_in_each_language() {
+    for lang in ["rust", "ts", "js", "python"] {
+        passes_its_own_tests(lang);
+    }
+}
+
 macro_rules! passes {
     ($($test:ident: $lang:literal, $template:literal;)*) => {
         $(#[test]

@@ -66,10 +66,3 @@ export function fromJsonText(source: string): unknown {
     return it[1] === 'n' ? BigInt(it.slice(2)) : it.slice(2);
   });
 }
-
-/** A number of the host as one of the language. The host's sequences and times stay below 2^53. */
-export function plainNumber(value: bigint): number {
-  const plain = Number(value);
-  if (!Number.isSafeInteger(plain)) throw new RangeError(`${value} is no number that JavaScript can hold exactly`);
-  return plain;
-}

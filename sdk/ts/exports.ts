@@ -1,6 +1,6 @@
 // The exports of a component, made from the class of an actor. A build calls this; an actor does not.
-import type { Actor, ActorClass, ChildEvent } from './actor';
-import { fromJson, plainNumber, toJson } from './bytes';
+import type { Actor, ActorClass, ChildEvent, Down } from './actor';
+import { fromJson, toJson } from './bytes';
 import { wholeResponse, type HttpRequest, type HttpResponse } from './http';
 import { shown } from './log';
 import { log as hostLog } from 'ntwk:theater/runtime';
@@ -71,28 +71,28 @@ export function exportsOf(actorClass: unknown) {
         answer(state, (actor) => actor.handleHttp(request), wholeResponse),
     },
     streamHandlers: {
-      handleRequest: (state: State, [stream, request]: [bigint, HttpRequest]) =>
-        answer(state, (actor) => actor.handleStream(plainNumber(stream), request), wholeAnswer),
-      handleStreamClosed: (state: State, [stream]: [bigint]) =>
-        stateOf(state, (actor) => actor.handleStreamClosed(plainNumber(stream))),
+      handleRequest: (state: State, [stream, request]: [number, HttpRequest]) =>
+        answer(state, (actor) => actor.handleStream(stream, request), wholeAnswer),
+      handleStreamClosed: (state: State, [stream]: [number]) =>
+        stateOf(state, (actor) => actor.handleStreamClosed(stream)),
     },
     websocketServer: {
       handleMessage: (state: State, [message]: [WebSocketMessage]) =>
         answer(state, (actor) => actor.handleWebSocket(message), wholeMessages),
     },
     connectionHandlers: {
-      handleConnectionMessage: (state: State, [connection, message]: [bigint, WebSocketMessage]) =>
-        answer(state, (actor) => actor.handleConnection(plainNumber(connection), message), wholeMessages),
+      handleConnectionMessage: (state: State, [connection, message]: [number, WebSocketMessage]) =>
+        answer(state, (actor) => actor.handleConnection(connection, message), wholeMessages),
     },
     timerHandlers: {
-      handleTimer: (state: State, [key, due, message]: [string, bigint, Bytes]) =>
-        stateOf(state, (actor) => actor.handleTimer(key, fromJson(message), plainNumber(due))),
+      handleTimer: (state: State, [key, due, message]: [string, number, Bytes]) =>
+        stateOf(state, (actor) => actor.handleTimer(key, fromJson(message), due)),
     },
     replyHandlers: {
-      handleReply: (state: State, [token, answer]: [bigint, Result<Bytes>]) =>
+      handleReply: (state: State, [token, answer]: [number, Result<Bytes>]) =>
         stateOf(state, (actor) =>
           actor.handleReply(
-            plainNumber(token),
+            token,
             answer.tag === 'ok' ? { ok: true, value: fromJson(answer.val) } : { ok: false, error: answer.val },
           ),
         ),
@@ -101,8 +101,8 @@ export function exportsOf(actorClass: unknown) {
       handleChildEvent: (state: State, [event]: [ChildEvent]) => stateOf(state, (actor) => actor.handleChildEvent(event)),
     },
     monitorHandlers: {
-      handleDown: (state: State, [down]: [{ reference: bigint; actorId: string; reason: any }]) =>
-        stateOf(state, (actor) => actor.handleDown({ ...down, reference: plainNumber(down.reference) })),
+      handleDown: (state: State, [down]: [Down]) =>
+        stateOf(state, (actor) => actor.handleDown(down)),
     },
     migration: {
       migrate: (state: State, [from]: [string]) =>

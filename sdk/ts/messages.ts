@@ -1,7 +1,7 @@
 // Messages to other actors, by their ids or paths.
 import { requestAsync as hostRequestAsync } from 'ntwk:theater/async-requests';
 import { request as hostRequest, send as hostSend } from 'ntwk:theater/message-server-host';
-import { fromJson, plainNumber, toJson } from './bytes';
+import { fromJson, toJson } from './bytes';
 import { called } from './host-error';
 
 /** Puts a message into another actor's mailbox. Throws a `HostError` if it cannot be put there. */
@@ -19,6 +19,6 @@ export function request<T>(actor: string, message: unknown): T {
  * long the answer may take; without it, the limit `request_deadline_ms` does. Throws a `HostError` if nothing was delivered.
  */
 export function requestAsync(actor: string, message: unknown, deadlineMs?: number): number {
-  const deadline = deadlineMs === undefined ? undefined : BigInt(deadlineMs);
-  return plainNumber(called(() => hostRequestAsync(actor, toJson(message), deadline)));
+  const deadline = deadlineMs === undefined ? undefined : deadlineMs;
+  return called(() => hostRequestAsync(actor, toJson(message), deadline));
 }

@@ -10,11 +10,11 @@ declare module 'ntwk:theater/actor' {
 
 declare module 'ntwk:theater/async-requests' {
   import type { Json, ActorId } from 'ntwk:theater/types';
-  export function requestAsync(actorId: ActorId, msg: Json, deadlineMs: bigint | null | undefined): bigint;
+  export function requestAsync(actorId: ActorId, msg: Json, deadlineMs: number | null | undefined): number;
 }
 
 declare module 'ntwk:theater/clock' {
-  export function now(): bigint;
+  export function now(): number;
 }
 
 declare module 'ntwk:theater/config' {
@@ -25,12 +25,12 @@ declare module 'ntwk:theater/config' {
 declare module 'ntwk:theater/connection-handlers' {
   import type { State } from 'ntwk:theater/types';
   import type { WebsocketMessage, WebsocketResponse } from 'ntwk:theater/websocket-types';
-  export function handleConnectionMessage(state: State, params: [bigint, WebsocketMessage]): [State, [WebsocketResponse]];
+  export function handleConnectionMessage(state: State, params: [number, WebsocketMessage]): [State, [WebsocketResponse]];
 }
 
 declare module 'ntwk:theater/connections' {
   import type { WebsocketMessage } from 'ntwk:theater/websocket-types';
-  export type ConnectionId = bigint;
+  export type ConnectionId = number;
   export type NotQueuedReason = 'gone' | 'full';
   export interface NotQueued {
     connection: ConnectionId;
@@ -44,9 +44,9 @@ declare module 'ntwk:theater/connections' {
 declare module 'ntwk:theater/deferred-replies' {
   import type { Json } from 'ntwk:theater/types';
   import type { HttpResponse } from 'ntwk:theater/http-types';
-  export function defer(): bigint;
-  export function reply(token: bigint, answer: Result<Json, string>): void;
-  export function replyHttp(token: bigint, response: HttpResponse): void;
+  export function defer(): number;
+  export function reply(token: number, answer: Result<Json, string>): void;
+  export function replyHttp(token: number, response: HttpResponse): void;
 }
 
 declare module 'ntwk:theater/filesystem' {
@@ -114,7 +114,7 @@ declare module 'ntwk:theater/monitor-handlers' {
     | { tag: 'stopped' }
     | { tag: 'failed'; val: string };
   export interface Down {
-    reference: bigint;
+    reference: number;
     actorId: ActorId;
     reason: EndReason;
   }
@@ -123,8 +123,8 @@ declare module 'ntwk:theater/monitor-handlers' {
 
 declare module 'ntwk:theater/monitors' {
   import type { ActorId } from 'ntwk:theater/types';
-  export function monitor(actorId: ActorId): bigint;
-  export function demonitor(reference: bigint): boolean;
+  export function monitor(actorId: ActorId): number;
+  export function demonitor(reference: number): boolean;
 }
 
 declare module 'ntwk:theater/random' {
@@ -133,7 +133,7 @@ declare module 'ntwk:theater/random' {
 
 declare module 'ntwk:theater/reply-handlers' {
   import type { State, Json } from 'ntwk:theater/types';
-  export function handleReply(state: State, params: [bigint, Result<Json, string>]): [State];
+  export function handleReply(state: State, params: [number, Result<Json, string>]): [State];
 }
 
 declare module 'ntwk:theater/runtime' {
@@ -153,12 +153,12 @@ declare module 'ntwk:theater/stream-handlers' {
   export type HttpAnswer =
     | { tag: 'response'; val: HttpResponse }
     | { tag: 'stream'; val: StreamHead };
-  export function handleRequest(state: State, params: [bigint, HttpRequest]): [State, [HttpAnswer]];
-  export function handleStreamClosed(state: State, params: [bigint]): [State];
+  export function handleRequest(state: State, params: [number, HttpRequest]): [State, [HttpAnswer]];
+  export function handleStreamClosed(state: State, params: [number]): [State];
 }
 
 declare module 'ntwk:theater/streams' {
-  export type StreamId = bigint;
+  export type StreamId = number;
   export type NotPushed =
     | { tag: 'gone' }
     | { tag: 'full' }
@@ -188,7 +188,7 @@ declare module 'ntwk:theater/supervisor' {
     parentHash?: Uint8Array | null | undefined;
     eventType: string;
     data: Uint8Array;
-    timestamp: bigint;
+    timestamp: number;
   }
   export function spawn(manifest: string): string;
   export function listChildren(): string[];
@@ -212,25 +212,25 @@ declare module 'ntwk:theater/table' {
   const delete_: (key: Uint8Array) => boolean;
   export { delete_ as delete };
   export function scan(prefix: Uint8Array, limit: number, cursor: Uint8Array | null | undefined): Page;
-  export function count(): bigint;
+  export function count(): number;
 }
 
 declare module 'ntwk:theater/timer-handlers' {
   import type { Json, State } from 'ntwk:theater/types';
-  export function handleTimer(state: State, params: [string, bigint, Json]): [State];
+  export function handleTimer(state: State, params: [string, number, Json]): [State];
 }
 
 declare module 'ntwk:theater/timer' {
   import type { Json } from 'ntwk:theater/types';
   export interface PendingTimer {
     key: string;
-    due: bigint;
-    round: bigint;
+    due: number;
+    round: number;
   }
-  export function set(key: string, afterMs: bigint, msg: Json): bigint;
-  export function setAt(key: string, unixMs: bigint, msg: Json): bigint;
-  export function every(key: string, ms: bigint, msg: Json): bigint;
-  export function cron(key: string, expression: string, zone: string, msg: Json): bigint;
+  export function set(key: string, afterMs: number, msg: Json): number;
+  export function setAt(key: string, unixMs: number, msg: Json): number;
+  export function every(key: string, ms: number, msg: Json): number;
+  export function cron(key: string, expression: string, zone: string, msg: Json): number;
   export function cancel(key: string): boolean;
   export function list(): PendingTimer[];
 }
@@ -241,11 +241,11 @@ declare module 'ntwk:theater/types' {
   export type ActorId = string;
   export interface Event {
     eventType: string;
-    parent?: bigint | null | undefined;
+    parent?: number | null | undefined;
     data: Json;
   }
   export interface MetaEvent {
-    hash: bigint;
+    hash: number;
     event: Event;
   }
   export interface Chain {

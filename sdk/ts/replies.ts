@@ -1,6 +1,6 @@
 // Answers that the actor gives later than in the call that asks.
 import { defer as hostDefer, reply as hostReply, replyHttp as hostReplyHttp } from 'ntwk:theater/deferred-replies';
-import { plainNumber, toJson } from './bytes';
+import { toJson } from './bytes';
 import { called } from './host-error';
 import { wholeResponse, type HttpResponse } from './http';
 
@@ -9,20 +9,20 @@ import { wholeResponse, type HttpResponse } from './http';
  * the call returns. Throws a `HostError` if nobody waits for the answer.
  */
 export function defer(): number {
-  return plainNumber(called(hostDefer));
+  return called(hostDefer);
 }
 
 /** Gives an answer that was put off. Throws a `HostError` if nobody waits for it any more. */
 export function reply(token: number, answer: unknown): void {
-  called(() => hostReply(BigInt(token), { tag: 'ok', val: toJson(answer) }));
+  called(() => hostReply(token, { tag: 'ok', val: toJson(answer) }));
 }
 
 /** Refuses, later than in the call: whoever asked gets the text as an error. */
 export function refuseLater(token: number, why: string): void {
-  called(() => hostReply(BigInt(token), { tag: 'err', val: why }));
+  called(() => hostReply(token, { tag: 'err', val: why }));
 }
 
 /** Gives an HTTP client the answer that was put off. */
 export function replyHttp(token: number, response: HttpResponse): void {
-  called(() => hostReplyHttp(BigInt(token), wholeResponse(response)));
+  called(() => hostReplyHttp(token, wholeResponse(response)));
 }

@@ -5,10 +5,10 @@ export { log } from './log';
 
 /** An event of the actor's own history. */
 export interface HistoryEvent {
-  /** The first 8 bytes of the event's hash, of which all bits count. */
-  hash: bigint;
+  /** The first 8 bytes of the event's hash, rounded to what a number holds: 53 bits. It tells the events of a chain apart. */
+  hash: number;
   /** The same of the event before it; `undefined` for the first event. */
-  parent?: bigint;
+  parent?: number;
   type: string;
   data: unknown;
 }

@@ -1,6 +1,6 @@
 // Answers to HTTP requests that are sent piece by piece. Needs the handler `http-server`, and the method `handleStream`.
 import { end as hostEnd, pushChunk as hostPush, streams as hostStreams } from 'ntwk:theater/streams';
-import { plainNumber, utf8 } from './bytes';
+import { utf8 } from './bytes';
 import { called } from './host-error';
 import { eventText, type ServerSentEvent } from './sse';
 
@@ -15,7 +15,7 @@ export interface StreamHead {
 /** Sends the next piece of a stream. Throws a `HostError` if the client does not get it; its `reason` is `gone`, `full` or `refused`. */
 export function push(stream: number, piece: Uint8Array | string): void {
   const bytes = typeof piece === 'string' ? utf8(piece) : piece;
-  called(() => hostPush(BigInt(stream), bytes));
+  called(() => hostPush(stream, bytes));
 }
 
 /** Sends a server-sent event. Throws as `push` does. */
@@ -25,10 +25,10 @@ export function pushEvent(stream: number, event: ServerSentEvent): void {
 
 /** Ends a stream after all its pieces. Tells whether it was open. */
 export function end(stream: number): boolean {
-  return hostEnd(BigInt(stream));
+  return hostEnd(stream);
 }
 
 /** The ids of all open streams, in ascending order. */
 export function streams(): number[] {
-  return Array.from(hostStreams(), plainNumber);
+  return Array.from(hostStreams());
 }

@@ -8,7 +8,7 @@ import {
   spawn as hostSpawn,
   stopChild as hostStop,
 } from 'ntwk:theater/supervisor';
-import { fromJson, plainNumber, toJson } from './bytes';
+import { fromJson, toJson } from './bytes';
 import { called } from './host-error';
 
 /** One event of a child's history. */
@@ -70,5 +70,5 @@ export function childState<T>(child: string): T | undefined {
 /** The newest events of a child, oldest first. */
 export function childEvents(child: string): ChainEvent[] {
   const events = called(() => hostEvents(child));
-  return Array.from(events, (event) => ({ ...event, timestamp: plainNumber(event.timestamp) }));
+  return Array.from(events, (event) => ({ ...event, timestamp: event.timestamp }));
 }

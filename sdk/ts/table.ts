@@ -9,7 +9,7 @@ import {
   put as hostPut,
   scan as hostScan,
 } from 'ntwk:theater/table';
-import { fromJson, plainNumber, toJson, utf8 } from './bytes';
+import { fromJson, toJson, utf8 } from './bytes';
 import { called } from './host-error';
 
 /** A key: bytes, or a text as UTF-8. */
@@ -76,5 +76,5 @@ export function* entries<T>(prefix: Key = ''): Generator<[string, T]> {
 
 /** How many rows there are. */
 export function count(): number {
-  return plainNumber(hostCount());
+  return hostCount();
 }

@@ -1,7 +1,7 @@
 // Tests of an actor's own logic, without Theater: a host that answers from a script, and an actor that is called as Theater calls it.
 //
 //     const host = new Host({ config: { greeting: 'Hello' } });
-//     host.answer('message-server-host.request', { cents: 5 });
+//     host.answer('message-server-host.request', { cents: 5 });    // or host.fail('…', 'no such actor')
 //     const till = host.start(Till);
 //     assert.equal(till.request({ charge: 5 }), 5);
 //     assert.deepEqual(host.callsOf('message-server-host.request'), [['bank', 'balance']]);
@@ -35,7 +35,9 @@ export interface HostOptions {
 type Answer = unknown | ((...params: unknown[]) => unknown);
 
 const JSON_RESULTS = ['config.get', 'message-server-host.request', 'supervisor.get-child-state'];
-const NUMBER_RESULTS = ['async-requests.request-async', 'deferred-replies.defer', 'monitors.monitor'];
+
+/** What the host answers by itself, and does not record. */
+const QUIET = /^(runtime\.log|clock\.|random\.|config\.|table\.)/;
 
 const globals = globalThis as any;
 const CALL = Symbol.for('theater.call');
@@ -43,7 +45,6 @@ const kebab = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.to
 
 /** A parameter as a test likes to see it. */
 function seen(value: any): any {
-  if (typeof value === 'bigint') return Number(value);
   if (value instanceof Uint8Array) {
     try {
       return fromJson(value);
@@ -65,18 +66,21 @@ export class Host {
   /** The time, in milliseconds since the Unix epoch. */
   clock: number;
   config: Record<string, unknown>;
-  /** All calls, in their order; of the log, the clock and randomness, too. */
+  /** The calls, in their order, without those of the log, the clock, random bytes, `[config]` and the table. */
   readonly calls: Call[] = [];
   /** The lines of the log. */
   readonly logs: string[] = [];
+  /** The timers that are set: when each is due. None fires by itself. */
+  readonly timers = new Map<string, number>();
   /** The rows of the table, by keys in hexadecimal. */
   readonly #rows = new Map<string, Uint8Array>();
   readonly #answers = new Map<string, Answer[]>();
   readonly #standing = new Map<string, Answer>();
   #random: number;
+  #tokens = 0;
   readonly #before: Record<string, any> = {};
 
-  constructor({ clock = Date.UTC(2030, 0, 1), seed = 1, config = {} }: HostOptions = {}) {
+  constructor({ clock = Date.UTC(2026, 0, 1), seed = 1, config = {} }: HostOptions = {}) {
     if (globals[CALL] !== undefined) throw new Error('another Host is there: call end() on it first');
     this.clock = clock;
     this.config = config;
@@ -89,6 +93,11 @@ export class Host {
   answer(name: string, answer: Answer): this {
     this.#answers.set(name, [...(this.#answers.get(name) ?? []), answer]);
     return this;
+  }
+
+  /** Lets the next call of a function fail with this text. */
+  fail(name: string, why: string): this {
+    return this.answer(name, new Error(why));
   }
 
   /** Gives each call of a function this answer, when no other one is left. */
@@ -164,13 +173,18 @@ export class Host {
 
   #call(name: string, params: unknown[]): unknown {
     const shown = seen(params);
-    this.calls.push({ function: name, params: shown });
+    if (!QUIET.test(name)) this.calls.push({ function: name, params: shown });
     const queued = this.#answers.get(name)?.shift();
     const answer = queued !== undefined ? queued : this.#standing.get(name);
     if (answer === undefined) return this.#own(name, params as any[], shown);
     const value = typeof answer === 'function' ? answer(...shown) : answer;
     if (value instanceof Error) throw { payload: value.message };
     return given(name, value);
+  }
+
+  #timer(key: string, due: number): number {
+    this.timers.set(key, due);
+    return due;
   }
 
   /** What the host answers by itself. */
@@ -180,11 +194,22 @@ export class Host {
       case 'runtime.log':
         return void this.logs.push(params[0]);
       case 'clock.now':
-        return BigInt(this.clock);
+        return this.clock;
       case 'random.bytes':
         return Uint8Array.from({ length: params[0] }, () => this.#next() & 255);
       case 'config.get':
         return params[0] in this.config ? toJson(this.config[params[0]]) : undefined;
+      case 'timer.set':
+      case 'timer.every':
+        return this.#timer(params[0], this.clock + params[1]);
+      case 'timer.set-at':
+        return this.#timer(params[0], params[1]);
+      case 'timer.cancel':
+        return this.timers.delete(params[0]);
+      case 'timer.list':
+        return [...this.timers].sort(([, a], [, b]) => a - b).map(([key, due]) => ({ key, due, round: 1 }));
+      case 'deferred-replies.defer':
+        return ++this.#tokens;
       case 'table.get':
         return this.#rows.get(hex(params[0]));
       case 'table.put':
@@ -192,7 +217,7 @@ export class Host {
       case 'table.delete':
         return this.#rows.delete(hex(params[0]));
       case 'table.count':
-        return BigInt(this.#rows.size);
+        return this.#rows.size;
       case 'table.scan': {
         const [prefix, limit, cursor] = [hex(params[0]), params[1], params[2] && hex(params[2])];
         const keys = [...this.#rows.keys()].sort().filter((key) => key.startsWith(prefix) && (!cursor || key > cursor));
@@ -202,7 +227,7 @@ export class Host {
       }
     }
     const said = shown.map((it) => JSON.stringify(it) ?? 'nothing').join(', ');
-    throw new Error(`${name}(${said}) has no answer in this test: call host.answer('${name}', …) before`);
+    throw new Error(`${name} has no answer; it was called with (${said}); add host.answer('${name}', …) or host.fail('${name}', …) before the call`);
   }
 }
 
@@ -215,10 +240,7 @@ function given(name: string, value: any): unknown {
     const isPlain = body === undefined || body instanceof Uint8Array;
     return { status, headers, body: isPlain ? body : typeof body === 'string' ? utf8(body) : toJson(body) };
   }
-  const isTime = /^timer\.(set|set-at|every|cron)$/.test(name);
-  if (isTime || NUMBER_RESULTS.includes(name)) return BigInt(value);
-  if (name === 'connections.connections' || name === 'streams.streams') return value.map(BigInt);
-  if (name === 'connections.push') return (value ?? []).map((it: any) => ({ ...it, connection: BigInt(it.connection) }));
+  if (name === 'connections.push') return value ?? [];
   return value;
 }
 

@@ -10,7 +10,7 @@ import {
   set as hostSet,
   setAt as hostSetAt,
 } from 'ntwk:theater/timer';
-import { plainNumber, toJson } from './bytes';
+import { toJson } from './bytes';
 import { called } from './host-error';
 
 /** A timer that is pending. */
@@ -24,22 +24,22 @@ export interface PendingTimer {
 
 /** Calls the actor once, after so many milliseconds. Returns when that is. */
 export function set(key: string, afterMs: number, message: unknown = null): number {
-  return plainNumber(called(() => hostSet(key, BigInt(afterMs), toJson(message))));
+  return called(() => hostSet(key, afterMs, toJson(message)));
 }
 
 /** Calls the actor once, at a time. A time that has passed is due at once. */
 export function setAt(key: string, time: number | Date, message: unknown = null): number {
-  return plainNumber(called(() => hostSetAt(key, BigInt(Number(time)), toJson(message))));
+  return called(() => hostSetAt(key, Number(time), toJson(message)));
 }
 
 /** Calls the actor again and again, each time after so many milliseconds. */
 export function every(key: string, ms: number, message: unknown = null): number {
-  return plainNumber(called(() => hostEvery(key, BigInt(ms), toJson(message))));
+  return called(() => hostEvery(key, ms, toJson(message)));
 }
 
 /** Calls the actor at the times that a cron expression names: `cron('daily', '0 6 * * *', 'Europe/Berlin')`. */
 export function cron(key: string, expression: string, zone = 'UTC', message: unknown = null): number {
-  return plainNumber(called(() => hostCron(key, expression, zone, toJson(message))));
+  return called(() => hostCron(key, expression, zone, toJson(message)));
 }
 
 /** Cancels a timer. Tells whether there was one. */
@@ -49,5 +49,5 @@ export function cancel(key: string): boolean {
 
 /** The pending timers, in the order in which they are due. */
 export function list(): PendingTimer[] {
-  return Array.from(hostList(), ({ key, due, round }) => ({ key, due: plainNumber(due), round: plainNumber(round) }));
+  return Array.from(hostList(), ({ key, due, round }) => ({ key, due: due, round: round }));
 }

@@ -63,12 +63,16 @@ impl Language {
     }
 }
 
-/// Builds, one at a time: what is built is shared by all tests of this file.
+/// Builds, one at a time: what is built is shared by all tests of this file. The component is compiled into the code cache that all
+/// tests share, because a start has to be ready in time, and a component in Python takes long to compile.
 pub fn built(manifest: &Path) -> Value {
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let done = theater(&["build", manifest.to_str().expect("UTF-8"), "--json"], None);
+    let manifest = manifest.to_str().expect("UTF-8");
+    let done = theater(&["build", manifest, "--json"], None);
     assert!(done.status.success(), "{}", text(&done.stderr));
+    let checked = theater(&["check", manifest], None);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
     serde_json::from_slice(&done.stdout).expect("JSON")
 }
 

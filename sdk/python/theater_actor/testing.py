@@ -27,7 +27,10 @@ from .http import HttpRequest, HttpResponse
 from .state import Reader
 from .websocket import WebSocketMessage
 
-NEW_YEAR_2030 = 1_893_456_000_000
+NEW_YEAR_2026 = 1_767_225_600_000
+
+_QUIET = ("runtime.log", "clock.", "random.", "config.", "table.")
+"""What the host answers by itself, and does not record."""
 
 _JSON_RESULTS = ("config.get", "message-server-host.request", "supervisor.get-child-state")
 
@@ -59,14 +62,18 @@ class Host:
     """A host that answers the calls of actors in a test, within a `with`. Meanwhile `time.time` stands still, and `random`,
     `secrets` and `uuid` are seeded."""
 
-    def __init__(self, *, clock: int = NEW_YEAR_2030, seed: int = 1, config: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, clock: int = NEW_YEAR_2026, seed: int = 1, config: dict[str, Any] | None = None) -> None:
         self.clock = clock
         """The time, in milliseconds since the Unix epoch."""
         self.config = dict(config or {})
         self.calls: list[tuple[str, list[Any]]] = []
-        """All calls, in their order: the function as in `wit/`, such as `timer.set`, and the parameters."""
+        """The calls, in their order, without those of the log, the clock, random bytes, `[config]` and the table: the function as in
+        `wit/`, such as `timer.set`, and the parameters."""
         self.logs: list[str] = []
         """The lines of the log."""
+        self.timers: dict[str, int] = {}
+        """The timers that are set: when each is due. None fires by itself."""
+        self._tokens = 0
         self._rows: dict[bytes, bytes] = {}
         self._answers: defaultdict[str, deque[Any]] = defaultdict(deque)
         self._standing: dict[str, Any] = {}
@@ -78,6 +85,10 @@ class Host:
         host answers with."""
         self._answers[function].append(answer)
         return self
+
+    def fail(self, function: str, why: str) -> Host:
+        """Lets the next call of a function fail with this text."""
+        return self.answer(function, Exception(why))
 
     def always(self, function: str, answer: Any = None) -> Host:
         """Gives each call of a function this answer, when no other one is left."""
@@ -119,7 +130,8 @@ class Host:
 
     def _call(self, function: str, params: list[Any]) -> Any:
         shown = [_seen(it) for it in params]
-        self.calls.append((function, shown))
+        if not function.startswith(_QUIET):
+            self.calls.append((function, shown))
         if self._answers[function]:
             answer = self._answers[function].popleft()
         elif function in self._standing:
@@ -146,6 +158,20 @@ class Host:
                 return self._random.randbytes(params[0])
             case "config.get":
                 return to_json(self.config[params[0]]) if params[0] in self.config else None
+            case "timer.set" | "timer.every":
+                self.timers[params[0]] = self.clock + params[1]
+                return self.timers[params[0]]
+            case "timer.set-at":
+                self.timers[params[0]] = params[1]
+                return params[1]
+            case "timer.cancel":
+                return self.timers.pop(params[0], None) is not None
+            case "timer.list":
+                types = _outside.interface("timer")
+                return [types.PendingTimer(key, due, 1) for key, due in sorted(self.timers.items(), key=lambda it: it[1])]
+            case "deferred-replies.defer":
+                self._tokens += 1
+                return self._tokens
             case "table.get":
                 return self._rows.get(params[0])
             case "table.put":
@@ -162,7 +188,10 @@ class Host:
                 rows = [types.Row(key, self._rows[key]) for key in keys[:limit]]
                 return types.Page(rows, rows[-1].key if len(keys) > limit else None)
         said = ", ".join(repr(it) for it in shown)
-        raise AssertionError(f'{function}({said}) has no answer in this test: call host.answer("{function}", …) before')
+        raise AssertionError(
+            f'{function} has no answer; it was called with ({said}); add host.answer("{function}", …) or '
+            f'host.fail("{function}", …) before the call'
+        )
 
 
 class Tested:

@@ -54,6 +54,16 @@ impl Dialect {
         }
     }
 
+    /// Tests of the actor's own logic, in the language's own way; in Rust they are in the file of the actor.
+    pub(super) const fn own_tests(self, template: Template) -> Option<(&'static str, &'static str)> {
+        match (self, template) {
+            (Self::TypeScript, Template::Worker) => Some(("tests/worker.test.ts", include_str!("worker-test.js.txt"))),
+            (Self::JavaScript, Template::Worker) => Some(("tests/worker.test.js", include_str!("worker-test.js.txt"))),
+            (Self::Python, Template::Worker) => Some(("tests/test_worker.py", include_str!("worker-test.py.txt"))),
+            _ => None,
+        }
+    }
+
     /// The page of a chat, as a file of the language.
     pub(super) fn page(self, template: Template) -> Option<(&'static str, String)> {
         const PAGE: &str = include_str!("page.html.txt");
@@ -125,7 +135,7 @@ impl Template {
             Self::Chat => {
                 "expect '\"present\"' 0\nexpect '{\"say\": {\"name\": \"ada\", \"text\": \"hello\"}}' null\n\
                  expect '\"history\"' '[{\"name\":\"ada\",\"text\":\"hello\"}]'\n\
-                 address=$(\"$theater\" status NAME --server \"unix:$place/socket\" | sed -n 's/^address *//p')\n\
+                 address=$(\"$theater\" status NAME --server \"unix:$place/socket\" | sed -n 's/^address.*\\(http:[^ ,]*\\).*/\\1/p')\n\
                  curl -s \"$address\" | grep -q '<title>NAME</title>'"
             }
             Self::Empty => "expect '\"one\"' null\nexpect '\"two\"' '\"one\"'",

@@ -143,6 +143,12 @@ fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
         own(".gitignore", IGNORED),
     ];
     files.extend(dialect.project_files().iter().map(|(path, text)| own(path, text)));
+    if let Some((path, text)) = dialect.own_tests(template) {
+        files.push(own(path, text));
+        for (_, text) in files.iter_mut().filter(|(path, _)| path == "package.json") {
+            *text = text.replace("  \"theater\": {", &format!("{NPM_TEST}  \"theater\": {{"));
+        }
+    }
     files.extend(dialect.page(template).map(|(path, text)| (path.to_owned(), filled(&text, new.name))));
     if template == Template::Supervisor {
         let of_worker = |path: &str, text: &str| (format!("worker/{path}"), filled(text, "worker"));
@@ -160,6 +166,9 @@ fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
     }
     files
 }
+
+/// What `npm test` runs.
+const NPM_TEST: &str = "  \"scripts\": {\n    \"test\": \"node --import ./.theater/sdk/ts/testing/register.mjs --test tests/*.test.*\"\n  },\n";
 
 /// What version control leaves out.
 const IGNORED: &str = "/.theater\n/dist\n/node_modules\n/target\n/.venv\n/theater-data\n__pycache__\n";

@@ -3,12 +3,13 @@ languages."""
 
 import datetime
 import json as text_of
+import logging
 import random
 import secrets
 import sys
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from theater_actor import Actor, HttpRequest, HttpResponse, error, json, method_not_allowed, refuse
@@ -28,9 +29,22 @@ def chance() -> dict[str, Any]:
     }
 
 
+KEYS = [f"key {at * 7919 % 10_007}" for at in range(10_000)]
+
+
+def orders() -> dict[str, Any]:
+    """Ten thousand keys, in the orders in which the language gives them."""
+
+    def ends(keys: list[str]) -> str:
+        return ",".join(keys[:3] + keys[-3:])
+
+    return {"dict": ends(list(dict.fromkeys(KEYS))), "set": ends(list(set(KEYS))), "hash": hash(tuple(KEYS))}
+
+
 @dataclass
 class Counter(Actor):
     count: int = 0
+    keys: dict[str, float] = field(default_factory=dict)
 
     def init(self, actor_id: str) -> None:
         print(f"counter {actor_id} begins at", self.count)
@@ -38,7 +52,13 @@ class Counter(Actor):
     def handle_request(self, message: Any) -> Any:
         match message:
             case "get":
-                return asdict(self)
+                return {"count": self.count}
+            case "keys":
+                self.keys = {key: random.random() for key in set(KEYS)}
+                return orders()
+            case "log":
+                logging.getLogger("counter").warning("counted %s", self.count)
+                return None
             case "chance":
                 return chance()
             case "text":
@@ -56,7 +76,7 @@ class Counter(Actor):
     def handle_http(self, request: HttpRequest) -> HttpResponse:
         match request.path, request.method:
             case "/", "GET":
-                return json(200, asdict(self))
+                return json(200, {"count": self.count})
             case "/", _:
                 return method_not_allowed("GET")
             case "/increment", "POST":
@@ -69,4 +89,4 @@ class Counter(Actor):
         self.count += n if isinstance(n, int) else 0
         if not isinstance(n, int):
             refuse(f"{text_of.dumps(n)} cannot be added")
-        return asdict(self)
+        return {"count": self.count}

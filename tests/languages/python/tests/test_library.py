@@ -136,16 +136,16 @@ class Actors(unittest.TestCase):
 
     def test_the_host_answers_from_the_script_records_the_calls_and_names_what_has_no_answer(self) -> None:
         with Host() as host:
-            host.answer("message-server-host.request", 12).answer("message-server-host.request", Exception("no such actor"))
+            host.answer("message-server-host.request", 12).fail("message-server-host.request", "no such actor")
             till = host.start(Till)
             self.assertEqual(till.request({"ask": "bank"}), 12)
             with self.assertRaisesRegex(HostError, "no such actor"):
                 till.request({"ask": "bank"})
             self.assertEqual(host.calls_of("message-server-host.request"), [["bank", "total"]] * 2)
-            with self.assertRaisesRegex(AssertionError, r"timer.set\('tea', 5, .*\) has no answer in this test: call host.answer"):
-                till.request("later")
-            host.answer("timer.set", 1005)
-            self.assertEqual(till.request("later"), 1005)
+            with self.assertRaisesRegex(AssertionError, r"request has no answer; it was called with \('bank', 'total'\); add host.answer"):
+                till.request({"ask": "bank"})
+            self.assertEqual(till.request("later"), host.clock + 5)
+            self.assertEqual(host.timers, {"tea": host.clock + 5})
             self.assertEqual(host.calls[-1], ("timer.set", ["tea", 5, {"kind": "green"}]))
 
     def test_answers_that_are_left_over_fail_the_test(self) -> None:

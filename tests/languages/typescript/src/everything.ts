@@ -19,9 +19,9 @@ const page = ({ rows, cursor }: table.Page) => {
 };
 
 /** What the host answered, also if it is an error. */
-const tried = (call: () => unknown) => {
+const tried = async (call: () => unknown) => {
   try {
-    return call();
+    return await call();
   } catch (error) {
     if (error instanceof HostError) return { error: error.message, reason: error.reason ?? null };
     throw error;

@@ -1,7 +1,7 @@
 // A counter, which also draws what differs from run to run. The actors beside this directory do the same in other languages.
 import { Actor, type HttpRequest, type HttpResponse, error, json, methodNotAllowed, path, refuse } from 'theater-actor';
 
-type Message = 'get' | 'chance' | 'time' | 'crash' | 'text' | { add: unknown } | { sleep: number };
+type Message = 'get' | 'chance' | 'keys' | 'fetch' | 'wait' | 'time' | 'crash' | 'text' | { add: unknown } | { sleep: number };
 
 /** What a program takes from outside without asking the host by name. */
 function chance(): Record<string, unknown> {
@@ -16,15 +16,33 @@ function chance(): Record<string, unknown> {
   };
 }
 
+/** Ten thousand keys, in the orders in which the language gives them. */
+function orders(): Record<string, string> {
+  const keys = Array.from({ length: 10_000 }, (_, at) => `key ${(at * 7919) % 10_007}`);
+  const ends = (all: Iterable<string>) => [...all].slice(0, 3).concat([...all].slice(-3)).join();
+  return {
+    object: ends(Object.keys(Object.fromEntries(keys.map((key) => [key, 1])))),
+    map: ends(new Map(keys.map((key) => [key, 1])).keys()),
+    set: ends(new Set(keys)),
+  };
+}
+
 export default class Counter extends Actor {
   count = 0;
+  keys: Record<string, number> = {};
 
   init(id: string): void {
     console.log(`counter ${id} begins at`, this.count);
   }
 
   handleRequest(message: Message): unknown {
-    if (message === 'get') return this;
+    if (message === 'get') return { count: this.count };
+    if (message === 'keys') {
+      this.keys = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`key ${(at * 7919) % 10_007}`, Math.random()]));
+      return orders();
+    }
+    if (message === 'fetch') return fetch('http://127.0.0.1/');
+    if (message === 'wait') return new Promise(() => {});
     if (message === 'chance') return chance();
     if (message === 'time') return Date.now();
     if (message === 'text') return 'Grüße, 世界 🎭';
@@ -37,7 +55,7 @@ export default class Counter extends Actor {
   handleHttp(request: HttpRequest): HttpResponse {
     switch (path(request)) {
       case '/':
-        return request.method === 'GET' ? json(200, this) : methodNotAllowed('GET');
+        return request.method === 'GET' ? json(200, { count: this.count }) : methodNotAllowed('GET');
       case '/increment':
         return request.method === 'POST' ? json(200, this.add(1)) : methodNotAllowed('POST');
       default:
@@ -45,9 +63,9 @@ export default class Counter extends Actor {
     }
   }
 
-  private add(n: unknown): this {
+  private add(n: unknown): { count: number } {
     this.count += typeof n === 'number' ? n : 0;
     if (!Number.isSafeInteger(n)) refuse(`${JSON.stringify(n)} cannot be added`);
-    return this;
+    return { count: this.count };
   }
 }

@@ -80,14 +80,14 @@ test('an integer beyond 2^53 keeps every digit', () =>
 
 test('the host answers from the script, records the calls, and names what has no answer', () =>
   within({ config: { cents: 7 } }, async (host) => {
-    host.answer('message-server-host.request', 12).answer('message-server-host.request', new Error('no such actor'));
+    host.answer('message-server-host.request', 12).fail('message-server-host.request', 'no such actor');
     const till = host.start(Till, { id: 'till' });
     assert.equal(await till.request({ ask: 'bank' }), 12);
     await assert.rejects(() => till.request({ ask: 'bank' }), { name: 'HostError', message: 'no such actor' });
     assert.deepEqual(host.callsOf('message-server-host.request'), [['bank', 'total'], ['bank', 'total']]);
-    await assert.rejects(() => till.request('later'), /timer.set\("tea", 5, \{"kind":"green"\}\) has no answer in this test: call host.answer/);
-    host.answer('timer.set', 1005);
-    assert.equal(await till.request('later'), 1005);
+    await assert.rejects(() => till.request({ ask: 'bank' }), /request has no answer; it was called with \("bank", "total"\); add host.answer/);
+    assert.equal(await till.request('later'), host.clock + 5);
+    assert.deepEqual([...host.timers], [['tea', host.clock + 5]]);
     assert.deepEqual(host.calls.at(-1), { function: 'timer.set', params: ['tea', 5, { kind: 'green' }] });
   }));
 
