@@ -13,9 +13,9 @@ use super::resume::{resume, run_again_from};
 use super::verdict::ReportKind;
 use crate::base::clock;
 use crate::base::fail;
-use crate::chain::{Link, MIGRATE};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Caller, Failed, FailureReason, NamedLimits, NamedState, StartReason, Started};
+use crate::chain::{Link, MIGRATE};
 use crate::guest::Interruption;
 use crate::handlers::INIT;
 use crate::journal::{ActorStarted, Attached, Cause, Record, StateWrite};
@@ -151,9 +151,14 @@ impl Beginner<'_> {
         };
         let kind = beginning.notice.take();
         self.progress.is_migrating = !beginning.run_init;
-        let end = executor.transition(job, &mut |_| {
+        let theater = &self.context.theater;
+        let mut promises = |_: &[u8]| {
             notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
             notice.as_ref().map(Notice::owed)
+        };
+        let end = executor.transition_taken(job, &mut promises, |_| {
+            fail::point("first-called");
+            fail::point_after("first-called-committed", || _ = theater.journal.flush());
         });
         let closing = self.initialised(end)?;
         self.note_migrated(executor);
@@ -305,10 +310,16 @@ impl Beginner<'_> {
         context.theater.registry.update(context.actor.id, |entry| entry.since_ms = clock::unix_ms());
         let set = context.set_status(ActorStatus::Running);
         match beginning.reason {
-            StartReason::Restart => log::info!("actor {} runs again: incarnation {}", context.name(), progress.recorded),
+            StartReason::Restart => {
+                log::info!("actor {} runs again: incarnation {}", context.name(), progress.recorded)
+            }
             StartReason::Upgrade => {
                 let digest = context.spec.digest();
-                log::info!("actor {} runs the component {digest} now: incarnation {}", context.name(), progress.recorded);
+                log::info!(
+                    "actor {} runs the component {digest} now: incarnation {}",
+                    context.name(),
+                    progress.recorded
+                );
             }
             StartReason::Spawn | StartReason::Fork | StartReason::Recovery => {}
         }

@@ -94,7 +94,8 @@ impl Listeners {
                 continue;
             }
             let before_of = || context.spec.handlers.iter().find(|before| before.name() == kind);
-            let stays = before.is_some() && before_of().is_some_and(|it| it.listen_address() == handler.listen_address());
+            let stays =
+                before.is_some() && before_of().is_some_and(|it| it.listen_address() == handler.listen_address());
             let socket = before.filter(|_| stays).map(|at| self.open[at].source.socket());
             actor.has_lived = has_lived(kind);
             let source = handler.start(&actor, socket);

@@ -440,7 +440,8 @@ impl ActorRuntime {
         match settled {
             Settled::Succeeded(spec) => {
                 let chain = recorder.chain().clone();
-                let reason = if self.context.spec.is_same_build(&spec) { StartReason::Recovery } else { StartReason::Upgrade };
+                let reason =
+                    if self.context.spec.is_same_build(&spec) { StartReason::Recovery } else { StartReason::Upgrade };
                 self.adopt(&spec, ChangedListeners::default());
                 let (state, migrates_from) = self.upgrade_state(state);
                 let again = self.again(chain, state, RestartState::Last, reply);

@@ -18,8 +18,8 @@ use crate::chain::{Head, Link};
 use crate::journal::JournalDown;
 use crate::promise::{HANDLE_DOWN, HANDLE_REPLY, HANDLE_TIMER, TimerParams, told, told_reply};
 use crate::system::{
-    ActorRequests, ActorTimers, Answer, CameOf, Delivery, DueReply, DueTimer, DueWatch, Lane, MailboxOwner, MissedRounds,
-    OrderKind, Outcome, Reply, StopSignal,
+    ActorRequests, ActorTimers, Answer, CameOf, Delivery, DueReply, DueTimer, DueWatch, Lane, MailboxOwner,
+    MissedRounds, OrderKind, Outcome, Reply, StopSignal,
 };
 
 /// Why the actor takes no further deliveries for now.

@@ -130,7 +130,9 @@ impl UpgradeCourse {
             StartReason::Upgrade => {
                 // A build that has not even migrated the state is none to go back to.
                 let (before, before_at, made_by) = match self.trial.take() {
-                    Some(UpgradeTrial { before, before_at, unmigrated: Some(made_by), .. }) => (before, before_at, made_by),
+                    Some(UpgradeTrial { before, before_at, unmigrated: Some(made_by), .. }) => {
+                        (before, before_at, made_by)
+                    }
                     _ => (self.now.clone(), self.now_at, self.now.component),
                 };
                 self.trial = Some(UpgradeTrial {

@@ -86,7 +86,10 @@ pub(crate) struct Unseen {
 /// ```
 enum Mode {
     Live(Outlet),
-    Resuming { script: Script, outlet: Outlet },
+    Resuming {
+        script: Script,
+        outlet: Outlet,
+    },
     Replay(Script),
     /// Another build makes a recorded call: its host calls are answered from the record, and its events go nowhere.
     Rehearsal(Box<Rehearsal>),

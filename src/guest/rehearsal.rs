@@ -67,7 +67,8 @@ impl Rehearsal {
         let is_left = |((function, _), results): &(&(String, Vec<u8>), &VecDeque<Vec<u8>>)| {
             !results.is_empty() && !LOOKS.iter().any(|look| function.starts_with(look))
         };
-        let mut left: Vec<_> = self.answers.iter().filter(is_left).map(|((function, params), _)| shown(function, params)).collect();
+        let mut left: Vec<_> =
+            self.answers.iter().filter(is_left).map(|((function, params), _)| shown(function, params)).collect();
         left.sort();
         left
     }

@@ -33,8 +33,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
-pub(crate) use listen_address::ListenAddress;
 pub(crate) use http_server::{AskedActor, answer_http, is_repeatable};
+pub(crate) use listen_address::ListenAddress;
 pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;

@@ -14,8 +14,8 @@ use super::reader::{JournalReader, kind};
 use super::record::ActorKey;
 use super::{Journal, components};
 use crate::base::fail;
-use crate::chain::{ComponentDigest, EventKind};
 use crate::chain::data::Started;
+use crate::chain::{ComponentDigest, EventKind};
 
 impl JournalReader {
     /// The components that are needed, of all actors.
@@ -83,7 +83,9 @@ impl Journal {
             match std::fs::remove_file(&path) {
                 Ok(()) => removed += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => ::log::warn!("{}, which nobody needs any more, cannot be removed: {error}", path.display()),
+                Err(error) => {
+                    ::log::warn!("{}, which nobody needs any more, cannot be removed: {error}", path.display())
+                }
             }
         }
         Ok(removed)

@@ -79,8 +79,8 @@ pub(crate) use states::Newest;
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir};
 
-use self::presence::FileWatch;
 use self::log::{BatchLog, MarkFile, OpenedLog, SegmentWalk, Segments};
+use self::presence::FileWatch;
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};

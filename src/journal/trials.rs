@@ -18,11 +18,13 @@ impl JournalReader {
             match kind(event) {
                 Some(EventKind::Return) if *event.event_type != *MIGRATE.returned => return Ok(Break(())),
                 Some(EventKind::Refused) if *event.event_type != *MIGRATE.refused => return Ok(Break(())),
-                Some(EventKind::Started) => match Started::from_cbor(&self.data(event)?).map(|started| started.reason) {
-                    Ok(StartReason::Upgrade) => first = Some(event.sequence),
-                    Ok(StartReason::Spawn | StartReason::Fork) => return Ok(Break(())),
-                    Ok(StartReason::Restart | StartReason::Recovery) | Err(_) => {}
-                },
+                Some(EventKind::Started) => {
+                    match Started::from_cbor(&self.data(event)?).map(|started| started.reason) {
+                        Ok(StartReason::Upgrade) => first = Some(event.sequence),
+                        Ok(StartReason::Spawn | StartReason::Fork) => return Ok(Break(())),
+                        Ok(StartReason::Restart | StartReason::Recovery) | Err(_) => {}
+                    }
+                }
                 _ => {}
             }
             Ok(Continue(()))

@@ -158,7 +158,8 @@ impl Mailbox {
         }
         if lane == Lane::Mail {
             let deliveries = self.0.taken[lane as usize].load(Ordering::Relaxed);
-            if deliveries >= self.0.max_deliveries.load(Ordering::Relaxed) || counts.bytes.saturating_add(bytes) > limit {
+            if deliveries >= self.0.max_deliveries.load(Ordering::Relaxed) || counts.bytes.saturating_add(bytes) > limit
+            {
                 return Err(Refusal::Full);
             }
         }

@@ -76,9 +76,7 @@ pub(crate) use refusal::Refusal;
 pub(crate) use registry::{ActorEntry, CommonEntry, Registry, Restored, StatusIsSet, Wait};
 pub use registry::{ActorInfo, Restarts};
 pub(crate) use reply::{AwaitedReply, Reply};
-pub(crate) use requests::{
-    Confinement, ForkRequest, NamedChild, Parentage, SpawnRequest, Spawned, UpgradeRequest,
-};
+pub(crate) use requests::{Confinement, ForkRequest, NamedChild, Parentage, SpawnRequest, Spawned, UpgradeRequest};
 pub(crate) use schedule::{DueTime, MissedRounds, Schedule};
 pub(crate) use secrets::{RestsOn, SecretUnavailable, SecretValue, check as check_secret};
 pub use secrets::{SecretSource, Secrets};

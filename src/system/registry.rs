@@ -149,7 +149,11 @@ impl Registry {
         if entry.writes_below.is_some() != common.writes_below.is_some()
             && let Some((number, _)) = order.iter().find(|(_, other)| **other == id)
         {
-            if common.writes_below.is_some() { writers.insert(*number, id) } else { writers.remove(number) };
+            if common.writes_below.is_some() {
+                writers.insert(*number, id)
+            } else {
+                writers.remove(number)
+            };
         }
         entry.common = common;
     }

@@ -76,7 +76,8 @@ impl BuildHistory<'_> {
 
     /// Whether the newest incarnation has failed so that its upgrade is taken back.
     pub(super) fn takes_back(&self, trial: &UpgradeTrial) -> bool {
-        let manifest = Manifest::recorded(Path::new(&self.row.manifest_path), self.row.manifest.as_str().into(), self.limits);
+        let manifest =
+            Manifest::recorded(Path::new(&self.row.manifest_path), self.row.manifest.as_str().into(), self.limits);
         let by_policy = manifest.is_ok_and(|manifest| manifest.on_upgrade_failure == UpgradeFailure::Rollback);
         match trial.fault {
             Some(TrialFault::Migrate) => true,

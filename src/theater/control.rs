@@ -23,7 +23,9 @@ use crate::chain::data::StoppedBy;
 use crate::guest::GuestEngine;
 use crate::journal::{ActorKey, JournalHandle, TableAt};
 use crate::manifest::{ActorSource, Manifest};
-use crate::system::{Asked, Control, DryRun, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned, UpgradeRequest};
+use crate::system::{
+    Asked, Control, DryRun, ForkRequest, LifecycleError, Registry, SpawnRequest, Spawned, UpgradeRequest,
+};
 
 /// What a handle asks for lifecycle changes: it reads and compiles on the asking thread, and sends the rest to the
 /// supervisor's thread.

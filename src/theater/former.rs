@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::builds::{BuildHistory, Builds};
 use super::command::{Comeback, FormerLife, Newborn};
 use super::stored_spec::{damaged, is_fork, keep_initial_state, stored_spec};
-use super::builds::{BuildHistory, Builds};
 use super::tree::Lately;
 use crate::actor::{OpenTransition, SharedSpecs, SleptAt, Spec, recorded_limits};
 use crate::base::clock;
@@ -97,7 +97,8 @@ impl FormerActor {
         let trial = history.trial()?;
         let before = trial.as_ref().and_then(|trial| history.build_before(trial));
         let has_failed = row.alive && open.is_empty() && last.kind() == Some(EventKind::Failed);
-        let takes_back = has_failed && before.is_some() && trial.as_ref().is_some_and(|trial| history.takes_back(trial));
+        let takes_back =
+            has_failed && before.is_some() && trial.as_ref().is_some_and(|trial| history.takes_back(trial));
         let stored = || stored_spec(made, reader, dir, &row, &limits);
         let (spec, successor, before, is_upgraded) = match (named, before) {
             (named, Some(before)) if takes_back => {

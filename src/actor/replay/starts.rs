@@ -111,7 +111,8 @@ impl Starts {
     /// Checks that a state is migrated exactly if it is to be: by the first call, and with the component that made it.
     fn migrates(&self, event: &ChainEvent, call: &Call, program: &Program) -> Result<(), ReplayError> {
         let Some(upgrades) = &self.upgrades else { return Ok(()) };
-        let from = upgrades.trial().and_then(|trial| trial.unmigrated).filter(|_| program.function(MIGRATE.full).is_some());
+        let from =
+            upgrades.trial().and_then(|trial| trial.unmigrated).filter(|_| program.function(MIGRATE.full).is_some());
         let is_migrate = event.function() == MIGRATE.full;
         let params = from.map(|from| (from.to_string(),).to_cbor());
         match params {

@@ -171,7 +171,8 @@ impl ChainSurvey {
         let (starts, dropped, after_dropped) = (Vec::new(), DroppedEvents::default(), Vec::new());
         let now = StateOnChain::Lost(0);
         let called = BTreeSet::new();
-        let mut survey = Self { starts, called, last: None, dropped, salted: false, now, first_write: None, after_dropped };
+        let mut survey =
+            Self { starts, called, last: None, dropped, salted: false, now, first_write: None, after_dropped };
         loop {
             let next = survey.last.map_or(0, |(last, _)| last + 1);
             let page = history.page(next).map_err(ExportError::History)?;

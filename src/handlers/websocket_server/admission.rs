@@ -19,8 +19,8 @@ use crate::base::limits::WEBSOCKET_DRAIN;
 use crate::handlers::ActorRef;
 use crate::net::http::asks_for_a_head_alone;
 use crate::net::{
-    Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ClientWriter, ConnectionThreads,
-    ListenerClosing, ServerCertificate,
+    Acceptor, AcceptorHandle, Admission, AnswerBudget, Attention, ClientWriter, ConnectionThreads, ListenerClosing,
+    ServerCertificate,
 };
 use crate::net::{ThreadNames, wait_until_ready};
 use crate::promise::HANDLE_CONNECTION_MESSAGE;

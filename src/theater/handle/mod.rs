@@ -22,7 +22,8 @@ use crate::handlers;
 use crate::journal::{JournalDown, Record};
 use crate::manifest::ActorSource;
 use crate::system::{
-    ActorInfo, Asked, DryRun, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle, UpgradeRequest,
+    ActorInfo, Asked, DryRun, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle,
+    UpgradeRequest,
 };
 
 /// The answer to a lifecycle change. If the supervisor is gone, the runtime has ended or is ending.
