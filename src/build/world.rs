@@ -24,7 +24,7 @@ macro_rules! wit {
 
 wit! {
     "actor", "async-requests", "clock", "config", "connection-handlers", "connections", "deferred-replies", "filesystem",
-    "http-client", "http-server", "http-types", "labels", "message-server-client", "message-server-host", "monitor-handlers",
+    "http-client", "http-server", "http-types", "labels", "message-server-client", "message-server-host", "migration", "monitor-handlers",
     "monitors", "random", "reply-handlers", "runtime", "stream-handlers", "streams", "supervisor", "supervisor-handlers",
     "table", "timer", "timer-handlers", "types", "websocket-server", "websocket-types",
 }
@@ -35,7 +35,7 @@ pub(super) fn all_files() -> impl Iterator<Item = (&'static str, &'static str)> 
 }
 
 /// What the libraries for TypeScript, JavaScript and Python do not export yet.
-const NOT_IN_THE_SDKS: [&str; 3] = ["connection-handlers", "reply-handlers", "stream-handlers"];
+const NOT_IN_THE_SDKS: [&str; 4] = ["connection-handlers", "migration", "reply-handlers", "stream-handlers"];
 
 /// What a component imports and exports, by the names of the interfaces without their package.
 #[derive(Clone, Debug, PartialEq, Eq)]
