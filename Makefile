@@ -51,7 +51,7 @@ test: build test-guests
 	cd $(MODELS) && cargo test --locked --quiet
 	cd $(SHIM) && cargo test --locked --quiet
 	cargo test --locked
-	cargo test --locked --features fail-points,fuzzing --test recovery --test chaos --test hostile
+	cargo test --locked --features fail-points,fuzzing --test recovery --test upgrade_kills --test chaos --test hostile
 
 # ROUNDS=n sets the number of rounds, SEED=n the random choices.
 chaos: test-guests

@@ -96,6 +96,24 @@ impl Counter {
     }
 }
 
+#[test]
+fn an_upgrade_keeps_the_answers_that_were_put_off_and_the_requests_that_are_open() {
+    let counter = Counter::new();
+    let (mut waits, token) = counter.waiting(&json!("defer"));
+    for (name, manifest) in ["desk", "client"].into_iter().zip(&counter.manifests) {
+        let text = std::fs::read_to_string(manifest).expect("a manifest");
+        std::fs::write(manifest, format!("description = \"another\"\n{text}")).expect("a manifest");
+        if name == "desk" {
+            counter.running.say(&["upgrade", name]);
+        }
+    }
+    counter.desk(&reply(token, &json!("late")));
+    waits.receive_reply().expect("an answer");
+    assert!(counter.got().to_string().contains("late"), "{}", counter.got());
+    counter.running.say(&["upgrade", "client"]);
+    counter.ends_sound();
+}
+
 fn audit(stage: &Stage) {
     let output = theater(&["verify", "--journal", stage.data_dir().to_str().expect("a path"), "--json"], None);
     let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -60,6 +60,30 @@ fn until_left(running: &Theater, ids: &[u64]) {
 }
 
 #[test]
+fn clients_stay_with_an_upgrade_unless_the_settings_of_their_listener_change() {
+    let (stage, running) = lounge();
+    let address = running.websocket("lounge");
+    let (mut one, first) = join(address);
+    let handlers = |of_websockets: &str| lounge::handlers(of_websockets, "");
+    stage.manifest("lounge", "lounge", &format!("description = \"another\"\n{}", handlers("")));
+    running.say(&["upgrade", "lounge"]);
+    one.say("hello");
+    assert_eq!(json_of(&one.hear())["text"], "hello");
+    assert_eq!(open(&running), [first]);
+    // The address stays, and the clients of then end.
+    stage.manifest("lounge", "lounge", &handlers(", slow = \"drop\""));
+    running.say(&["upgrade", "lounge"]);
+    until_left(&running, &[first]);
+    let (mut two, second) = join(address);
+    assert_eq!(open(&running), [second]);
+    two.say("hello again");
+    assert_eq!(json_of(&two.hear())["text"], "hello again");
+    let chain = running.export(&stage, "lounge");
+    running.shut_down();
+    verifies_and_replays(&chain);
+}
+
+#[test]
 fn what_one_client_says_is_pushed_to_all_by_one_event() {
     let (stage, running) = lounge();
     let address = running.websocket("lounge");

@@ -563,6 +563,21 @@ fn an_upgrade_keeps_timers_and_without_the_grant_they_wait() {
 }
 
 #[test]
+fn an_upgrade_of_a_running_actor_keeps_its_timers_and_without_the_grant_they_wait() {
+    let alarm = Alarm::new();
+    alarm.ask(&many(&[after("soon", 400), after("late", HOUR)]));
+    alarm.stage.manifest("alarm", "probe", "");
+    alarm.running.say(&["upgrade", "alarm"]);
+    alarm.running.request("alarm", &json!("count")).expect("an answer of the other build");
+    eventually("they wait", || alarm.stage.log().contains("2 timers of actor alarm are pending").then_some(()));
+    alarm.stage.manifest("alarm", "alarm", &format!("[limits]\ntimers = 5\n{TIMER}"));
+    alarm.running.say(&["upgrade", "alarm"]);
+    assert_eq!(alarm.after_calls(1), ["soon"]);
+    assert_eq!(alarm.pending(), ["late"]);
+    alarm.ends_sound();
+}
+
+#[test]
 fn a_pending_timer_keeps_the_data_that_it_needs() {
     let alarm = Alarm::new();
     alarm.ask(&many(&[after("late", HOUR), every("tick", 20), json!("count")]));

@@ -151,9 +151,14 @@ impl Beginner<'_> {
         };
         let kind = beginning.notice.take();
         self.progress.is_migrating = !beginning.run_init;
-        let end = executor.transition(job, &mut |_| {
+        let theater = &self.context.theater;
+        let mut promises = |_: &[u8]| {
             notice = kind.clone().and_then(|kind| self.context.reserve_notice(kind));
             notice.as_ref().map(Notice::owed)
+        };
+        let end = executor.transition_taken(job, &mut promises, |_| {
+            fail::point("first-called");
+            fail::point_after("first-called-committed", || _ = theater.journal.flush());
         });
         let closing = self.initialised(end)?;
         self.note_migrated(executor);

@@ -54,7 +54,7 @@ impl StartedFrom {
                 )),
             }
         };
-        let by_run = "\"theater run\" with its manifest does, at the next start of the runtime";
+        let by_run = "\"theater upgrade\" does, or \"theater run\" with its manifest, at the next start of the runtime";
         let by_none =
             "nothing does: an actor keeps its state (\"theater stop\" and \"theater forget\" it to begin anew)";
         look(manifest, "manifest", by_run, &|bytes| bytes == text.as_bytes());
