@@ -19,6 +19,8 @@ mod config;
 #[cfg(feature = "cli")]
 mod build;
 #[cfg(feature = "cli")]
+mod rehearsal;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[allow(dead_code, reason = "fuzzers and a test use it")]
 mod fuzzing;

@@ -25,6 +25,7 @@ mod newest_state;
 mod pause;
 mod progress;
 mod refusals;
+mod rehearse;
 mod replay;
 mod resume;
 mod runtime;
@@ -37,8 +38,10 @@ pub(crate) use audit::grounds;
 pub use audit::{Audit, audit};
 pub(crate) use beginning::{Again, Beginning, OpenTransition};
 pub(crate) use newest_state::newest_state;
+pub(crate) use rehearse::{RehearsalStart, RehearsedActor, RehearsedCall, RehearsedEnd};
 pub(crate) use replay::{
-    BehaviourChange, Boundary, Recording, compare, limits as recorded_limits, replay, replay_until,
+    BehaviourChange, Boundary, ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared,
+    Recording, compare, compare_outcomes, limits as recorded_limits, program_to_compare, replay, replay_until,
 };
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};

@@ -10,6 +10,7 @@ mod compose;
 mod error;
 mod inputs;
 mod javascript;
+mod native_tests;
 mod project;
 mod python;
 mod rust;
@@ -23,6 +24,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use error::BuildError;
+pub(crate) use native_tests::{NativeTests, native_tests};
 pub(crate) use project::{Language, manifests_of};
 pub(crate) use templates::{Dialect, NewProject, Template, create};
 

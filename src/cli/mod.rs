@@ -16,6 +16,7 @@ mod fork;
 mod history;
 mod logging;
 mod new;
+mod outcomes;
 mod output;
 mod past;
 mod remote;
@@ -29,6 +30,7 @@ mod signals;
 mod sql;
 mod stderr;
 mod table;
+mod test;
 mod top;
 
 use std::path::PathBuf;
@@ -154,6 +156,12 @@ enum Command {
     /// The language is that of the project file beside the manifest: Cargo.toml, package.json or pyproject.toml. The
     /// manifest decides what the component imports and exports. A toolchain that is missing is installed by npm or pip.
     Build(build::BuildArgs),
+    /// Run the tests of a project: scripted tests, golden chains, and those of its language
+    ///
+    /// Scripted tests are tests/*.toml: what happens to an actor, and what is expected. Golden chains are tests/*.chain:
+    /// histories that the present build must come to again. No server, port or journal is needed. docs/testing.md
+    /// describes the format.
+    Test(test::TestArgs),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
     /// Check whether this machine has room for a number of actors, and say which settings to change
@@ -328,6 +336,7 @@ fn carry_out(command: Command) -> Done {
         Command::Sql(args) => sql::sql(&args),
         Command::New(args) => new::new(&args),
         Command::Build(args) => build::build(&args),
+        Command::Test(args) => test::test(&args),
         Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),

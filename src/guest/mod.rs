@@ -28,6 +28,7 @@ mod shortage;
 mod state;
 mod table;
 mod types;
+pub(crate) mod values;
 pub(crate) mod wit;
 
 pub(crate) use cache::code_cache_within;
@@ -38,7 +39,7 @@ pub(crate) use instance::{CallEnd, Guest};
 pub(crate) use interruption::Interruption;
 pub(crate) use past::Past;
 pub(crate) use program::{Capability, Program};
-pub(crate) use recorder::{PutOff, Recorder, Unseen};
+pub(crate) use recorder::{AskedHost, HostAnswers, PutOff, Recorder, Unseen};
 pub use script::Divergence;
 pub(crate) use script::{EventPages, Script};
 pub(crate) use settings::{SHORT_RESERVATION_BYTES, THREAD_STACK_BYTES};

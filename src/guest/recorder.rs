@@ -10,10 +10,13 @@
 //! ```
 //!
 //! A transition that a crash left open is resumed: the recorder replays it to the end of the chain, and is live from
-//! there. A handler that makes its host calls through the recorder needs no code of its own for recording, replay and
-//! recovery.
+//! there. A handler that makes its host calls through the recorder needs no code of its own for recording, replay,
+//! recovery and rehearsal.
 
+mod rehearsal;
 mod table_calls;
+
+pub(crate) use rehearsal::{AskedHost, HostAnswers};
 
 use super::effect::{Answered, Attempt, Effect};
 use super::interruption::Interruption;
@@ -26,6 +29,7 @@ use crate::chain::shown::{GET_CHAIN, ShownEvents, ShownPast, shown, shown_from};
 use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalError, JournalHandle, Owed, Record};
 use crate::system::Wait;
+use rehearsal::Rehearsed;
 use table_calls::TableSlot;
 
 /// An answer that a call has put off.
@@ -81,12 +85,14 @@ pub(crate) struct Unseen {
 
 /// ```text
 ///   Replay      follows a chain to its end, wherever that is
+///   Rehearsal   is answered from elsewhere, and follows no chain
 ///   Resuming ── the recorded part of the open transition is over ──▶ Live
 /// ```
 enum Mode {
     Live(Outlet),
     Resuming { script: Script, outlet: Outlet },
     Replay(Script),
+    Rehearsal(Rehearsed),
 }
 
 /// Where events go.
@@ -266,6 +272,7 @@ impl Recorder {
                 script.advance();
                 Ok(self.chain.head_link().expect("an event was appended"))
             }
+            Mode::Rehearsal(rehearsed) => Ok(rehearsed.record(&mut self.chain, event_type, data)),
         }
     }
 
@@ -290,6 +297,9 @@ impl Recorder {
         effect: impl FnOnce(Attempt) -> Result<Effect<'a, R>, Interruption>,
     ) -> wasmtime::Result<R> {
         let params = Encoded(params.to_cbor());
+        if matches!(self.mode, Mode::Rehearsal(_)) {
+            return self.rehearse(function, params).map_err(wasmtime::Error::new);
+        }
         let done = match self.recall(function, &params) {
             Ok(Recalled::Answer(result)) => Ok(result),
             Ok(Recalled::Nothing) => effect(Attempt::First).and_then(|effect| self.make(function, params, effect)),
@@ -478,7 +488,7 @@ impl Recorder {
         self.pass_resumptions();
         match &self.mode {
             Mode::Replay(script) if script.ends_from_outside() => Err(Interruption::RecordedEnd),
-            Mode::Replay(_) | Mode::Resuming { .. } | Mode::Live(_) => Ok(()),
+            Mode::Replay(_) | Mode::Resuming { .. } | Mode::Live(_) | Mode::Rehearsal(_) => Ok(()),
         }
     }
 
@@ -492,6 +502,9 @@ impl Recorder {
     /// Makes the host call `get-chain`, and returns the events that it shows the guest. Live, they are read from the journal,
     /// and the call records which they are. A guest is shown only what is on disk.
     pub(crate) fn get_chain(&mut self) -> wasmtime::Result<Vec<ChainEvent>> {
+        if let Some(shown) = self.rehearse_get_chain() {
+            return shown.map_err(wasmtime::Error::new);
+        }
         let next = self.next_sequence();
         let (outlet, mut read) = (self.outlet().cloned(), None);
         let shown: ShownPast = self.host_call(GET_CHAIN, &(), |_| {
@@ -522,6 +535,7 @@ impl Recorder {
         let mut events = match &self.mode {
             Mode::Live(outlet) | Mode::Resuming { outlet, .. } => outlet.before(upto)?,
             Mode::Replay(script) => script.past().before(upto),
+            Mode::Rehearsal(_) => unreachable!("a rehearsal shows its own events"),
         };
         let hidden = match past {
             ShownPast::Upto(_) => events.len() - shown(events.iter()),
@@ -546,7 +560,7 @@ impl Recorder {
     fn outlet(&self) -> Option<&Outlet> {
         match &self.mode {
             Mode::Live(outlet) | Mode::Resuming { outlet, .. } => Some(outlet),
-            Mode::Replay(_) => None,
+            Mode::Replay(_) | Mode::Rehearsal(_) => None,
         }
     }
 
@@ -574,7 +588,7 @@ impl Recorder {
     fn recorded(&self) -> Result<&ChainEvent, Interruption> {
         let script = match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script,
-            Mode::Live(_) => unreachable!("a live recorder has nothing to recall"),
+            Mode::Live(_) | Mode::Rehearsal(_) => unreachable!("this recorder has nothing to recall"),
         };
         script.peek().ok_or_else(|| diverged(past_the_end(&self.chain, "a further host call")))
     }
@@ -583,7 +597,7 @@ impl Recorder {
     pub(crate) fn upcoming(&self) -> Option<&ChainEvent> {
         match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script.peek(),
-            Mode::Live(_) => None,
+            Mode::Live(_) | Mode::Rehearsal(_) => None,
         }
     }
 
@@ -591,7 +605,7 @@ impl Recorder {
     pub(crate) fn broken(&self) -> Option<&str> {
         match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script.broken(),
-            Mode::Live(_) => None,
+            Mode::Live(_) | Mode::Rehearsal(_) => None,
         }
     }
 

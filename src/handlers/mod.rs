@@ -16,6 +16,7 @@ mod http_server;
 mod listen_address;
 mod message_server;
 mod monitor;
+mod noticed;
 mod own;
 mod random;
 mod runtime;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 pub(crate) use http_client::hostile_texts;
 pub(crate) use http_server::{AskedActor, answer_http, is_repeatable};
+pub(crate) use noticed::is_noticed;
 pub(crate) use own::caller;
 pub use own::{BeyondLimit, CallContext, Handler, HostFunctions, HostParams, HostResult, LinkError};
 pub(crate) use runtime::INIT;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 mod compare;
 mod error;
+mod outcomes;
 mod recording;
 mod stage;
 mod starts;
@@ -15,6 +16,9 @@ mod tape;
 
 pub(crate) use compare::{BehaviourChange, compare};
 pub use error::ReplayError;
+pub(crate) use outcomes::{
+    ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared, compare_outcomes, program_to_compare,
+};
 use recording::Plan;
 pub(crate) use recording::Recording;
 use stage::Stage;

@@ -104,7 +104,7 @@ impl Recorder {
                     let moment = TableMoment::Unopened(*resumed_from);
                     TableBase::Live { journal: journal.clone(), actor: *actor, moment }
                 }
-                Mode::Replay(_) => TableBase::Empty,
+                Mode::Replay(_) | Mode::Rehearsal(_) => TableBase::Empty,
             });
             Box::new(Table::new(base, *is_init))
         })
@@ -127,7 +127,7 @@ impl Recorder {
         params: Encoded,
         read: impl FnOnce(&mut Table) -> Result<(T, CallResult), Unread>,
     ) -> Result<T, Interruption> {
-        let is_live = !matches!(self.mode, Mode::Replay(_));
+        let is_live = self.outlet().is_some();
         let (result, said) = read(self.table()).map_err(|unread| unread.interruption(is_live))?;
         let data = HostCall { result: said, ..HostCall::new(None, Some(params), Encoded(Vec::new())) };
         self.record_of_read(function.host_call, data.to_cbor(), Attached::default())?;
@@ -170,6 +170,7 @@ impl Recorder {
         self.pass_resumptions();
         let refused = match &self.mode {
             Mode::Live(_) => refused(),
+            Mode::Rehearsal(_) => None,
             Mode::Resuming { script, .. } | Mode::Replay(script) => {
                 let recorded = script.peek().filter(|event| event.kind() == Some(EventKind::HostCall));
                 let recorded = recorded.filter(|event| event.event_type == function.host_call);
@@ -192,7 +193,7 @@ impl Recorder {
         TableWrite { key, value }: TableWrite,
         result: impl FnOnce(&mut Table) -> Result<T, Unread>,
     ) -> Result<Result<T, String>, Interruption> {
-        let is_live = !matches!(self.mode, Mode::Replay(_));
+        let is_live = self.outlet().is_some();
         let result = Ok(result(self.table()).map_err(|unread| unread.interruption(is_live))?);
         let data = HostCall::new(None, Some(params), Encoded(result.to_cbor()));
         // In replay, the chain may be another one: what names the row is the event that was recorded.
@@ -201,7 +202,7 @@ impl Recorder {
         let (key, hash) = (key.into(), recorded.unwrap_or(link.hash));
         let write = RowWrite { key, written: link.sequence, hash, value: value.map(Arc::from) };
         self.table().write(write);
-        if !matches!(self.mode, Mode::Replay(_)) {
+        if is_live {
             fail::point("row-recorded");
             fail::point_after("row-committed", || _ = self.flush());
         }
