@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::scripted::{ScriptedAnswer, WrittenCall, shown_params};
 use super::stimulus::Stimulus;
-use super::written::WrittenValue;
+use super::written::{WrittenValue, without_nulls};
 use crate::actor::{RehearsedCall, RehearsedEnd};
 use crate::base::json_difference::{first_difference, first_lack};
 use crate::chain::cbor::{Cbor, Value, bytes_to_json};
@@ -286,13 +286,13 @@ fn texts(value: Option<&WrittenValue>) -> Vec<String> {
 }
 
 fn differs(key: &str, expected: &Json, actual: &Json) -> Option<String> {
-    let difference = first_difference(expected, actual)?;
+    let difference = first_difference(&without_nulls(expected), &without_nulls(actual))?;
     let at = if difference.pointer.is_empty() { String::new() } else { format!(" at {}", difference.pointer) };
     Some(format!("{key} differs{at}\n  expected  {expected}\n  actual    {actual}"))
 }
 
 fn lacks(key: &str, expected: &Json, actual: &Json) -> Option<String> {
-    let lack = first_lack(expected, actual)?;
+    let lack = first_lack(&without_nulls(expected), &without_nulls(actual))?;
     let at = if lack.pointer.is_empty() { String::new() } else { format!(" at {}", lack.pointer) };
     Some(format!("{key} is not met{at}\n  expected  {expected}\n  actual    {actual}"))
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::Value as Json;
 
 use super::simulated::Simulated;
-use super::written::inline_toml;
+use super::written::{inline_toml, without_nulls};
 use crate::chain::cbor::Value;
 use crate::guest::values::{self, example, full_name, has_plain_success, is_function, short_name};
 use crate::guest::{AskedHost, HostAnswers, Interruption};
@@ -80,6 +80,11 @@ impl WrittenCall {
     }
 }
 
+fn is_same(wanted: &[Json], params: &[Json]) -> bool {
+    wanted.len() == params.len()
+        && wanted.iter().zip(params).all(|(one, other)| without_nulls(one) == without_nulls(other))
+}
+
 /// What the script of a test knows while a step runs.
 #[derive(Debug)]
 pub(super) struct TestScript {
@@ -105,7 +110,7 @@ impl Answers {
     fn take(&mut self, function: &str, params: &[Json], must_fit: bool) -> Option<Option<Vec<u8>>> {
         let fits = |(answer, given): &&mut (ScriptedAnswer, u64)| {
             let is_left = *given == 0 || answer.is_for_all;
-            let params_fit = !must_fit || answer.params.as_deref().is_none_or(|wanted| wanted == params);
+            let params_fit = !must_fit || answer.params.as_deref().is_none_or(|wanted| is_same(wanted, params));
             answer.function == function && is_left && params_fit
         };
         let (answer, given) = self.0.iter_mut().find(fits)?;
@@ -161,10 +166,11 @@ impl TestScript {
     fn advice(&self, call: &AskedHost<'_>) -> String {
         let (name, params) = (short_name(call.function.full), shown_params(call.params));
         let section = if self.is_init { "test.init" } else { "test.step" };
+        let shown = Json::Array(params.clone());
         let params = params.iter().map(inline_toml).collect::<Vec<_>>().join(", ");
         let example = example(call.function.full);
         let returns = example.as_ref().map(inline_toml);
-        let mut said = format!("the host call {name} has no answer\n  call    {name}\n  params  [{params}]\n");
+        let mut said = format!("the host call {name} has no answer\n  call    {name}\n  params  {shown}\n");
         said += "answer it by these lines of the test:\n";
         said += &format!("  [[{section}.host]]\n  call = \"{name}\"\n");
         if let Some(returns) = &returns {

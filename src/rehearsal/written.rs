@@ -56,7 +56,19 @@ fn shown(value: &Json) -> Json {
     }
 }
 
-/// A value in one line of TOML.
+/// A value without the entries of objects that are null: TOML has no null, so a test says as much by leaving an entry away.
+pub(super) fn without_nulls(value: &Json) -> Json {
+    match value {
+        Json::Object(object) => {
+            let entries = object.iter().filter(|(_, value)| !value.is_null());
+            entries.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+        }
+        Json::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
+/// A value in one line of TOML. What is null in an object is left away.
 pub(super) fn inline_toml(value: &Json) -> String {
     match value {
         _ if has_null(value) => format!("{{ \"$json\" = {} }}", toml::Value::String(value.to_string())),
@@ -72,14 +84,14 @@ fn inline_entries(object: &Map<String, Json>) -> Vec<String> {
     let is_bare =
         |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     let key = |key: &str| if is_bare(key) { key.to_owned() } else { toml::Value::String(key.to_owned()).to_string() };
-    object.iter().map(|(name, value)| format!("{} = {}", key(name), inline_toml(value))).collect()
+    let entries = object.iter().filter(|(_, value)| !value.is_null());
+    entries.map(|(name, value)| format!("{} = {}", key(name), inline_toml(value))).collect()
 }
 
 fn has_null(value: &Json) -> bool {
     match value {
         Json::Null => true,
         Json::Array(items) => items.iter().any(Json::is_null),
-        Json::Object(object) => object.values().any(Json::is_null),
         _ => false,
     }
 }
@@ -97,7 +109,9 @@ mod tests {
             let table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(json_of(table["value"].clone()), Ok(value));
         }
-        assert_eq!(inline_toml(&json!({ "a": null })), r#"{ "$json" = '{"a":null}' }"#);
+        assert_eq!(inline_toml(&json!({ "a": null, "b": 1 })), "{ b = 1 }");
+        assert_eq!(inline_toml(&json!([null])), "{ \"$json\" = \"[null]\" }");
+        assert_eq!(without_nulls(&json!([{ "a": null, "b": { "c": null } }])), json!([{ "b": {} }]));
     }
 
     #[test]

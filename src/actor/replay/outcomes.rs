@@ -97,14 +97,13 @@ pub(crate) fn compare_outcomes(
         ComparedTransitions::Newest(count) => recording.newest(count)?,
     };
     for stretch in stretches {
-        let Tape { actor, start, pages, store, table, .. } = recording.tape(&stretch)?;
+        let Tape { start, pages, store, table, .. } = recording.tape(&stretch)?;
         let past = start.as_ref().map(|snapshot| snapshot.past.clone()).unwrap_or_default();
         let (limits, before) = match start {
             Some(Snapshot { state, started, .. }) => (Arc::new(limits(&started)), KnownState::Is(state.map(Arc::from))),
             None => (Arc::default(), KnownState::Is(None)),
         };
         let mut walk = Walk {
-            actor,
             store,
             program,
             other,
@@ -160,14 +159,12 @@ enum KnownState {
     /// An event names it by this digest, and it is stored nowhere.
     Named {
         len: u64,
-        sha1: [u8; 20],
     },
     /// The data that said it was dropped.
     Lost,
 }
 
 struct Walk<'a> {
-    actor: ActorId,
     store: Store,
     program: &'a Arc<Program>,
     other: &'a OtherBuild,
@@ -267,7 +264,7 @@ impl Walk<'_> {
         }
         match &self.before {
             KnownState::Is(_) => None,
-            KnownState::Named { len, .. } => {
+            KnownState::Named { len } => {
                 Some(format!("the state before it ({len} bytes) is named by its digest, and is stored nowhere"))
             }
             KnownState::Lost => Some("the state before it is not known, since data was dropped".to_owned()),
@@ -284,7 +281,7 @@ impl Walk<'_> {
             }
             NamedState::Digest { len, sha1 } => match (self.store.blob)(*sha1).map_err(ReplayError::Unreadable)? {
                 Some(bytes) => KnownState::Is(Some(bytes.into())),
-                None => KnownState::Named { len: *len, sha1: *sha1 },
+                None => KnownState::Named { len: *len },
             },
         })
     }

@@ -75,6 +75,13 @@ impl Template {
         }
     }
 
+    const fn tests(self) -> &'static str {
+        match self {
+            Self::Http => include_str!("tests-http.toml.txt"),
+            Self::Empty => include_str!("tests-empty.toml.txt"),
+        }
+    }
+
     /// What the README says to try.
     const fn attempts(self) -> &'static str {
         match self {
@@ -105,7 +112,8 @@ macro_rules! library {
 
 library! {
     "actor.rs", "bindings.rs", "export.rs", "heap.rs", "host.rs", "http.rs", "json.rs", "lib.rs",
-    "sse.rs", "static_files/conditions.rs", "static_files/date.rs", "static_files/mod.rs", "websocket.rs",
+    "native.rs", "sse.rs", "static_files/conditions.rs", "static_files/date.rs", "static_files/mod.rs", "testing.rs",
+    "websocket.rs",
 }
 
 /// A project that is to be made.
@@ -167,6 +175,7 @@ fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
     let mut files = vec![
         own(&format!("{}.toml", new.name), new.template.manifest()),
         own(new.dialect.entry(), new.dialect.code(new.template)),
+        own(&format!("tests/{}.toml", new.name), new.template.tests()),
         own("README.md", include_str!("README.md.txt")),
         own("test.sh", include_str!("test.sh.txt")),
         own(".gitignore", "/.theater\n/dist\n/node_modules\n/target\n/.venv\n/theater-data\n__pycache__\n"),
