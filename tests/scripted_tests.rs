@@ -170,12 +170,166 @@ fn a_mistake_in_a_test_file_names_the_line_and_the_keys_there_are() {
     says(&said, &["there is no test in it"]);
 }
 
+const COURIER: &str = "[[handlers]]\ntype = \"http-client\"\n";
+
 #[test]
 fn a_host_call_without_an_answer_fails_the_test_and_is_printed_with_the_lines_that_answer_it() {
-    let project = Project::of("courier", "courier", "");
-    let step = "[[test.step]]\nsend = { send = [\"bob\", { hello = 1 }] }\n";
+    let project = Project::of("courier", "courier", COURIER);
+    let step = "[[test.step]]\nrequest = { op = \"http\", method = \"GET\", uri = \"http://x/y\" }\n";
     let said = project.failure(step);
-    says(&said, &["the host call ", " has no answer", "[[test.step.host]]", "call = \""]);
+    says(&said, &["the host call http-client.send-http has no answer", "params  [{\"body\":null,\"headers\":[],"]);
+    says(&said, &["[[test.step.host]]", "call = \"http-client.send-http\"", "returns = { body = "]);
+    // The lines that it prints answer the call.
+    let at = said.find("[[test.step.host]]").expect("the lines");
+    let lines: Vec<&str> = said[at..].lines().take(3).map(str::trim).collect();
+    project.passes(&format!("{step}reply_contains = {{ ok = {{ status = 1 }} }}\n{}\n", lines.join("\n")));
+    let effects = said.lines().find(|line| line.trim().starts_with("effects = ")).expect("a line").trim();
+    project.passes(&format!("{step}{effects}\n"));
+    project.passes(&format!(
+        "{step}reply = {{ err = \"down\" }}\n[[test.step.host]]\ncall = \"http-client.send-http\"\nfails = \"down\"\n"
+    ));
+}
+
+#[test]
+fn answers_of_a_step_go_before_those_of_the_test_and_one_that_nobody_asks_for_is_told() {
+    let project = Project::of("courier", "courier", COURIER);
+    let get = "[[test.step]]\nrequest = { op = \"http\", method = \"GET\", uri = \"http://x/\" }\n";
+    let answer = |of: &str, status: u16| {
+        format!("[[{of}.host]]\ncall = \"http-client.send-http\"\nreturns = {{ status = {status}, headers = [] }}\n")
+    };
+    let reply = |status: u16| format!("reply_contains = {{ ok = {{ status = {status} }} }}\n");
+    let both =
+        format!("{}always = true\n{get}{}{}{get}{}", answer("test", 1), reply(2), answer("test.step", 2), reply(1));
+    project.passes(&both);
+    let unused = format!("{get}{}{}{}", reply(1), answer("test.step", 1), answer("test.step", 2));
+    says(&project.failure(&unused), &["http-client.send-http was not called (its answer stands in line"]);
+    let unused = format!("{}[[test.step]]\nrequest = \"get\"\n", answer("test", 1));
+    says(&project.failure(&unused), &["http-client.send-http was not called"]);
+}
+
+#[test]
+fn messages_sent_and_effects_are_compared_in_order() {
+    let project = Project::of("courier", "courier", COURIER);
+    let many = "[[test.step]]\nrequest = { op = \"many\", ops = [{ op = \"send\", to = \"bob\", msg = 1 }, \
+                { op = \"request\", to = \"eve\", msg = { a = 1 } }] }\n";
+    let ask = "{ call = \"message-server-host.request\", params = [\"eve\", { a = 1 }], returns = { b = 2 } }";
+    let send = "{ call = \"message-server-host.send\", params = [\"bob\", 1] }";
+    project.passes(&format!("{many}effects = [{send}, {ask}]\nreply = [{{}}, {{ ok = {{ b = 2 }} }}]\n"));
+    let said = project.failure(&format!("{many}effects = [{ask}, {send}]\n"));
+    says(&said, &["effects differs at /0/call"]);
+    let answered = "[[test.step.host]]\ncall = \"message-server-host.request\"\nreturns = {}\n";
+    project.passes(&format!("{many}sent = [{{ to = \"bob\", message = 1 }}]\n{answered}"));
+    let said = project.failure(&format!("{many}sent = [{{ to = \"bob\", message = 2 }}]\n{answered}"));
+    says(&said, &["sent differs at /0/message", "expected  [{\"message\":2,\"to\":\"bob\"}]"]);
+    let said = project.failure("[[test.step]]\nrequest = \"get\"\neffects = [\"clock.now\"]\n");
+    says(&said, &["clock.now is no effect"]);
+}
+
+#[test]
+fn timers_wait_until_a_step_lets_them_fire_and_the_clock_goes_with_them() {
+    let project = Project::of("alarm", "alarm", &format!("{HTTP}[[handlers]]\ntype = \"timer\"\n"));
+    project.passes(
+        r#"
+        now = 1970-01-01T00:00:01Z
+        [[test.step]]
+        request = { op = "set", key = "tea", after = 500 }
+        reply = { ok = 1500 }
+        effects = [{ call = "timer.set", params = ["tea", 500, { "$json" = "null" }] }]
+        [[test.step]]
+        request = { op = "every", key = "beat", ms = 100 }
+        reply = { ok = 1100 }
+        [[test.step]]
+        request = "timers"
+        reply = [["beat", 1100, 1], ["tea", 1500, 1]]
+        [[test.step]]
+        timer = "beat"
+        [[test.step]]
+        timer = "beat"
+        state_contains = { fired = [["beat", 1100], ["beat", 1200]] }
+        [[test.step]]
+        request = { op = "cancel", key = "beat" }
+        reply = true
+        "#,
+    );
+    let said = project.failure("[[test.step]]\ntimer = \"tea\"\n");
+    says(&said, &["no timer \"tea\" is pending; none is"]);
+}
+
+#[test]
+fn the_clock_stands_randomness_has_a_seed_and_config_may_be_the_tests_own() {
+    let chance = "[[handlers]]\ntype = \"clock\"\n[[handlers]]\ntype = \"random\"\n";
+    let project = Project::of("chance", "chance", chance);
+    project.passes(
+        "[[test.step]]\nrequest = \"now\"\nreply = 1767225600000\n[[test.step]]\nafter_ms = 5\nrequest = \"now\"\n\
+         reply = 1767225600005\n",
+    );
+    let drawn = |seed: u64| {
+        let steps = format!("seed = {seed}\n[[test.step]]\nrequest = {{ op = \"random\", n = 8 }}\nreply = \"\"\n");
+        let said = project.failure(&steps);
+        said.lines().find(|line| line.contains("actual")).expect("the bytes").to_owned()
+    };
+    assert_eq!(drawn(1), drawn(1));
+    assert_ne!(drawn(1), drawn(2));
+    let project = Project::of("configured", "configured", "[config]\ngreeting = \"hello\"\n");
+    let ask = "[[test.step]]\nrequest = { op = \"config\", key = \"greeting\" }\n";
+    project.passes(&format!("{ask}reply = {{ ok = \"hello\" }}\n"));
+    project.passes(&format!("config = {{ greeting = \"hi\" }}\n{ask}reply = {{ ok = \"hi\" }}\n"));
+}
+
+#[test]
+fn a_failed_actor_takes_no_further_step_and_its_log_is_shown() {
+    let project = Project::of("courier", "courier", COURIER);
+    let panic = "[[test.step]]\nrequest = { op = \"panic\", message = \"on purpose\" }\nfailed = \"trap\"\n";
+    project.passes(&format!("{panic}logs_contain = \"on purpose\"\n"));
+    let said = project.failure(&format!("{panic}[[test.step]]\nrequest = \"get\"\n"));
+    says(&said, &["the actor has failed before", "log: panicked at"]);
+    let said = project.failure("[[test.step]]\nrequest = { op = \"log\", text = \"a\" }\nlogs = [\"b\"]\n");
+    says(&said, &["logs differs at /0"]);
+    let said = project.failure("[[test.step]]\nrequest = { op = \"log\", text = \"a\" }\nlogs_contain = [\"b\"]\n");
+    says(&said, &["no line of the log contains \"b\"", "logged    [\"a\"]"]);
+}
+
+#[test]
+fn answers_that_come_later_ends_of_actors_and_notices_of_children_are_steps() {
+    let more = format!("{HTTP}[[handlers]]\ntype = \"supervisor\"\n");
+    let project = Project::of("gatherer", "gatherer", &more);
+    project.passes(
+        r#"
+        [[test.step]]
+        child_event = { child = "abc", kind = { failed = "trap" } }
+        state_contains = { notices = [{ child = "abc", kind = { failed = "trap" } }] }
+        [[test.step]]
+        call = "supervisor-handlers.handle-child-event"
+        params = [{ child-id = "def", kind = "started" }]
+        "#,
+    );
+    let said = project.failure("[[test.step]]\nasync_reply = { ok = 1 }\n");
+    says(&said, &["no asynchronous request waits for an answer"]);
+    let watching = "[[handlers]]\ntype = \"monitor\"\n[[handlers]]\ntype = \"supervisor\"\n";
+    let project = Project::of("sentry", "sentry", watching);
+    project.passes(
+        r#"
+        [[test.step]]
+        request = { op = "monitor", actor = "bob" }
+        effects = [{ call = "monitors.monitor", params = ["bob"] }]
+        [[test.step]]
+        actor_down = { actor = "bob", reason = "stopped" }
+        state_contains = { downs = [[4, "bob", { "$json" = "null" }]] }
+        "#,
+    );
+    let said = project.failure("[[test.step]]\nactor_down = { actor = \"bob\", reason = \"stopped\" }\n");
+    says(&said, &["the actor does not monitor \"bob\"; it monitors no actor"]);
+}
+
+#[test]
+fn a_table_is_in_memory_and_is_compared_as_a_whole() {
+    let project = Project::of("shortener", "shortener", &format!("{HTTP}[[handlers]]\ntype = \"table\"\n"));
+    let put = "[[test.step]]\nhttp = \"PUT /a\"\nbody = \"http://x/\"\nstatus = 201\n";
+    project.passes(&format!("{put}table = {{ \"link/a\" = {{ url = \"http://x/\" }} }}\n"));
+    let said = project.failure(&format!("{put}table = {{}}\n"));
+    says(&said, &["table differs at /link~1a"]);
+    let said = project.failure(&format!("table = {{ a = 1 }}\n{put}"));
+    says(&said, &["\"table\" needs \"state\""]);
 }
 
 #[test]

@@ -70,10 +70,10 @@ impl RehearsedActor {
     }
 
     /// Records an event that is no part of a call.
-    pub(crate) fn record(&mut self, event_type: &'static str, data: Vec<u8>) {
+    pub(crate) fn record(&mut self, event_type: &'static str, data: Vec<u8>) -> Vec<ChainEvent> {
         let recorder = self.executor.recorder();
         recorder.record(event_type, data, Attached::default()).expect("a rehearsal records everything");
-        recorder.take_rehearsed();
+        recorder.take_rehearsed()
     }
 
     /// Calls an export. `timer` is the event that set the timer which calls, and the round.

@@ -17,7 +17,8 @@ mod tape;
 pub(crate) use compare::{BehaviourChange, compare};
 pub use error::ReplayError;
 pub(crate) use outcomes::{
-    ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared, compare_outcomes, program_to_compare,
+    ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared, compare_outcomes,
+    program_to_compare, record_again,
 };
 use recording::Plan;
 pub(crate) use recording::Recording;

@@ -5,7 +5,10 @@
 //! from the record (`answers`), so a build that draws one more random number, or logs one more line, is not different.
 //! The recorded build is not needed: a chain file without components will do.
 
+mod again;
 mod answers;
+
+pub(crate) use again::record_again;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use super::super::outcomes::{described, each_change};
 use super::super::{Done, Failure};
 use super::{Results, TestResult, name_of};
 use crate::actor::{
-    ComparedTransitions, OtherBuild, OutcomesCompared, Recording, compare_outcomes, program_to_compare,
+    ComparedTransitions, OtherBuild, OutcomesCompared, Recording, compare_outcomes, program_to_compare, record_again,
 };
 use crate::base::clock;
 use crate::base::limits::ActorLimits;
@@ -33,7 +33,7 @@ pub(super) fn run(
         }
         let begun = clock::now();
         let mut failures = Vec::new();
-        match judge(engine, manifests, allowed, path, &mut builds) {
+        match judge(engine, manifests, allowed, path, &mut builds, results.args.update) {
             Ok(found) => failures.extend(found),
             Err(failure) => failures.push(failure.message),
         }
@@ -66,6 +66,7 @@ fn judge(
     allowed: &ActorLimits,
     path: &Path,
     builds: &mut Vec<PresentBuild>,
+    updates: bool,
 ) -> Result<Vec<String>, Failure> {
     if builds.is_empty() {
         for manifest in manifests {
@@ -90,7 +91,25 @@ fn judge(
         let why = "nothing of the chain could be compared".to_owned();
         return Ok([why].into_iter().chain(skips()).collect());
     }
+    if updates && !changes.is_empty() {
+        let again = record_again(&recording, &build.program, &build.other).map_err(Failure::no)?;
+        write(path, |sink| again.write(sink))?;
+        super::super::stderr::tell(&format!(
+            "{}: written anew: {} of {transitions} calls",
+            path.display(),
+            changes.len()
+        ));
+        return Ok(Vec::new());
+    }
     Ok(each_change(changes, transitions))
+}
+
+/// Writes a file under another name first, so that the old one is replaced as a whole, or stays.
+fn write(path: &Path, fill: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>) -> Done {
+    let partial = path.with_extension("chain.partial");
+    let done = std::fs::File::create(&partial).and_then(|mut file| fill(&mut file));
+    let done = done.and_then(|()| std::fs::rename(&partial, path));
+    done.map_err(|error| Failure::no(format!("cannot write {}: {error}", path.display())))
 }
 
 /// The name of the actor that a chain is of.

@@ -2,10 +2,11 @@
 //! elsewhere: a test's script, or a chain that was recorded with another build. No effect happens.
 
 use super::{Asked, Mode, Recorder};
+use crate::base::seeded_bytes::SeededBytes;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Encoded;
 use crate::chain::shown::{GET_CHAIN, ShownEvents, ShownPast, shown};
-use crate::chain::{ChainEvent, Function, Link, StateChain};
+use crate::chain::{ChainEvent, Function, Link, Salt, StateChain};
 use crate::guest::interruption::Interruption;
 use crate::guest::past::Past;
 use crate::journal::Attached;
@@ -39,7 +40,9 @@ pub(super) struct Rehearsed {
 
 impl Rehearsed {
     pub(super) fn record(&mut self, chain: &mut StateChain, event_type: &'static str, data: Vec<u8>) -> Link {
-        let event = chain.append(event_type, data, self.answers.unix_ms());
+        // The same salts in every run: what a guest is shown of its chain does not differ from run to run.
+        let salt = SeededBytes::of(chain.next_sequence()).draw(16).try_into().map(Salt).ok();
+        let event = chain.append_salted(event_type, data, self.answers.unix_ms(), salt);
         self.past.push(event.clone());
         self.events.push(event);
         chain.head_link().expect("an event was appended")

@@ -22,9 +22,13 @@ pub(super) struct RecordedAnswers {
     unix_ms: u64,
     random: SeededBytes,
     config: BTreeMap<String, Vec<u8>>,
+    /// The recorded host calls whose answers were given, each with the sequence of the call that got it.
+    given: Vec<(u64, u64)>,
 }
 
 struct RecordedHostCall {
+    /// The sequence of its event.
+    sequence: u64,
     function: String,
     params: Vec<u8>,
     result: Vec<u8>,
@@ -42,19 +46,26 @@ impl RecordedAnswers {
                     let Ok(done) = event.read::<HostCall>() else { continue };
                     let params = done.params.map(|params| params.0).or_else(|| intended.take());
                     let (Some(params), Some(result)) = (params, done.result.whole()) else { continue };
-                    let (function, result) = (event.function().to_owned(), result.to_vec());
-                    recorded.push(RecordedHostCall { function, params, result, is_given: false });
+                    let (sequence, function) = (event.sequence, event.function().to_owned());
+                    let result = result.to_vec();
+                    recorded.push(RecordedHostCall { sequence, function, params, result, is_given: false });
                 }
                 _ => {}
             }
         }
         let random = SeededBytes::of(call.sequence);
-        Self { recorded, unix_ms: call.timestamp, random, config: config.clone() }
+        Self { recorded, unix_ms: call.timestamp, random, config: config.clone(), given: Vec::new() }
     }
 
-    fn take(&mut self, fits: impl Fn(&RecordedHostCall) -> bool) -> Option<Vec<u8>> {
+    /// The recorded host calls whose answers were given since this was last asked, each with the call that got it.
+    pub(super) fn take_given(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.given)
+    }
+
+    fn take(&mut self, to: u64, fits: impl Fn(&RecordedHostCall) -> bool) -> Option<Vec<u8>> {
         let found = self.recorded.iter_mut().find(|call| !call.is_given && fits(call))?;
         found.is_given = true;
+        self.given.push((found.sequence, to));
         Some(found.result.clone())
     }
 
@@ -89,8 +100,9 @@ impl RecordedAnswers {
 impl HostAnswers for RecordedAnswers {
     fn answer(&mut self, call: &AskedHost<'_>) -> Result<Vec<u8>, Interruption> {
         let full = call.function.full;
-        let exact = self.take(|it| it.function == full && it.params == call.params);
-        let similar = exact.or_else(|| if is_noticed(full) { self.take(|it| it.function == full) } else { None });
+        let exact = self.take(call.sequence, |it| it.function == full && it.params == call.params);
+        let similar =
+            exact.or_else(|| if is_noticed(full) { self.take(call.sequence, |it| it.function == full) } else { None });
         similar.or_else(|| self.own(call)).ok_or_else(|| {
             let params = Value::parse(call.params).map_or(Json::Null, |value| value.to_json());
             Interruption::Unanswered(json!({ "call": full, "params": params }).to_string())
