@@ -78,6 +78,42 @@ fn the_clock_and_random_bytes_are_answered_as_they_were_recorded() {
     assert_eq!(same.0, Some(0), "{same:?}");
 }
 
+#[test]
+fn a_build_that_draws_reads_the_clock_and_logs_once_more_comes_to_the_same_outcomes() {
+    let stage = Stage::new();
+    let grants = "[[handlers]]\ntype = \"clock\"\n[[handlers]]\ntype = \"random\"\n";
+    let manifest = stage.manifest("chance", "chance", grants);
+    let chain =
+        recorded(&stage, &manifest, "chance", &[json!({ "op": "random", "n": 8 }), json!("now"), json!("count")]);
+    let chattier = component("chattier");
+    let chattier = chattier.to_str().expect("UTF-8");
+    let same = compared(&stage, &chain, &["--component", chattier]);
+    assert_eq!(same.0, Some(0), "{same:?}");
+    // Compared event by event, each call is another one.
+    let whole = stage.path().join("whole.chain");
+    let data = stage.data_dir();
+    let export = ["export", "chance", "-o", "whole.chain", "--data-dir", data.to_str().expect("UTF-8")];
+    assert!(theater(&export, stage.path()).status.success());
+    let strict = ["replay", whole.to_str().expect("UTF-8"), "--compare", "--component", chattier];
+    assert!(text(&theater(&strict, stage.path()).stderr).contains("3 of 4 transitions change"));
+}
+
+#[test]
+fn what_the_actor_read_is_answered_from_the_record_and_nothing_outside_is_touched() {
+    let stage = Stage::new();
+    let grant = "[[handlers]]\ntype = \"filesystem\"\nconfig = { path = \"kept\" }\n";
+    let manifest = stage.manifest("files", "files", grant);
+    std::fs::create_dir(stage.path().join("kept")).expect("a directory");
+    let file = stage.file("kept/a.txt", "hello");
+    let write = json!({ "op": "write-file", "path": "b.txt", "content": "x" });
+    let chain = recorded(&stage, &manifest, "files", &[json!({ "op": "read-file", "path": "a.txt" }), write]);
+    std::fs::remove_file(file).expect("removed");
+    std::fs::remove_file(stage.path().join("kept/b.txt")).expect("the actor wrote it");
+    let same = compared(&stage, &chain, &["--manifest", "files.toml"]);
+    assert_eq!((same.0, same.1[0]["transitions"].clone()), (Some(0), json!(3)), "{}", same.2);
+    assert!(!stage.path().join("kept/b.txt").exists());
+}
+
 /// A project whose golden chain the counter has recorded.
 fn project_with_chain() -> (Stage, PathBuf) {
     let stage = Stage::new();

@@ -316,6 +316,9 @@ fn begins(lang: &str, template: &str) {
     let tested = test.output().expect("sh");
     let said = (text(&tested.stdout), text(&tested.stderr));
     assert!(tested.status.success() && said.0.contains("the tests pass"), "{said:?}");
+    let tested = theater(&["test", directory.to_str().expect("UTF-8")], None);
+    assert!(tested.status.success(), "{}{}", text(&tested.stdout), text(&tested.stderr));
+    assert!(text(&tested.stdout).contains("ok      till.toml: "), "{}", text(&tested.stdout));
 }
 
 #[test]

@@ -371,6 +371,29 @@ fn a_wrong_directory_is_misuse_and_a_project_without_tests_is_told_what_to_write
     says(&text(&done.stderr), &["has no tests: write scripted tests as tests/*.toml"]);
 }
 
+#[test]
+fn the_tests_of_the_language_run_too() {
+    if !Command::new("python3").arg("--version").output().is_ok_and(|done| done.status.success()) {
+        return support::skipped("the native tests of a project in Python", "there is no python3");
+    }
+    let project = Project::counter();
+    project.stage.file("pyproject.toml", "[project]\nname = \"counter\"\n");
+    let test = |expected: u32| {
+        format!(
+            "import unittest\n\n\nclass Sums(unittest.TestCase):\n    def test_sum(self):\n        \
+             self.assertEqual(1 + 1, {expected})\n"
+        )
+    };
+    project.file("test_sums.py", &test(2));
+    let done = project.run(&["--native"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    says(&text(&done.stdout), &["ok      pyproject.toml: python3 -m unittest discover -s tests (", "1 test passed"]);
+    project.file("test_sums.py", &test(3));
+    let done = project.run(&[]);
+    assert_eq!(done.status.code(), Some(1));
+    says(&text(&done.stdout), &["FAILED  pyproject.toml", "AssertionError: 2 != 3"]);
+}
+
 /// The living examples: the tests beside the actors of this repository.
 #[test]
 fn the_tests_of_the_example_actors_pass() {

@@ -12,7 +12,7 @@ use clap::Args;
 use super::config::refused;
 use super::show::{line, print_json, say};
 use super::{Done, Failure, file_or_none};
-use crate::build::{Builder, NativeTests, manifests_of, native_tests, toolchains_of_the_user};
+use crate::build::{BuildError, Builder, NativeTests, manifests_of, native_tests, toolchains_of_the_user};
 use crate::config::Settings;
 use crate::guest::GuestEngine;
 use crate::rehearsal::{Rehearser, TestFile, TestedScript};
@@ -81,14 +81,23 @@ pub(super) fn test(args: &TestArgs) -> Done {
         return Err(Failure::usage(format!("{} {why}", args.dir.display())));
     }
     let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
-    let manifests = manifests_of(&args.dir);
+    let manifests = match manifests_of(&args.dir) {
+        Ok(manifests) => manifests,
+        // The tests may name manifests elsewhere.
+        Err(BuildError::Project(..)) => Vec::new(),
+        Err(error) => return Err(Failure::no(error)),
+    };
     let builder = builder(args)?;
     if !args.no_build {
-        for manifest in manifests.iter().flatten() {
-            builder.build(manifest, &settings.actor_limits()).map_err(Failure::no)?;
+        for manifest in &manifests {
+            builder.build(manifest, &settings.actor_limits()).map_err(|error| match error {
+                BuildError::Project(..) => {
+                    Failure::no(format!("{error}; --no-build tests the component that is there"))
+                }
+                _ => Failure::no(error),
+            })?;
         }
     }
-    let manifests = manifests.unwrap_or_default();
     let engine = GuestEngine::new(settings.code_cache().as_deref()).map_err(Failure::no)?;
     let mut results = Results { args, all: Vec::new() };
     let all_kinds = !(args.scripted || args.chains || args.native);
@@ -211,7 +220,8 @@ impl Results<'_> {
                 failure.lines().for_each(|text| line(&format!("    {text}")));
             }
             if self.args.verbose || !is_ok {
-                logs.iter().for_each(|text| say!("    log: {text}"));
+                let logged = logs.iter().flat_map(|text| text.lines());
+                logged.for_each(|text| say!("    log: {text}"));
             }
         }
         self.all.push(result);
