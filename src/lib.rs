@@ -19,6 +19,8 @@ mod config;
 #[cfg(feature = "cli")]
 mod build;
 #[cfg(feature = "cli")]
+mod rehearsal;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[allow(dead_code, reason = "fuzzers and a test use it")]
 mod fuzzing;
@@ -41,7 +43,7 @@ pub use manifest::{ActorSource, HandlerEntry, ManifestError};
 pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
 pub use system::{ActorFailure, ActorInfo, ActorStatus, Address, NotFound, Restarts, TheaterHandle};
-pub use system::{DryRun, OutcomeChange};
+pub use system::{ChangedOutcome, DryRun};
 pub use system::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError, SecretSource, Secrets};
 pub use theater::measure::{
     ActorMetricsView, Counts, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,

@@ -5,9 +5,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each layer may use those before it, and itself.
-const LAYERS: [&str; 16] = [
-    "base", "net", "chain", "manifest", "journal", "system", "guest", "promise", "handlers", "actor", "theater",
-    "server", "config", "build", "cli", "fuzzing",
+const LAYERS: [&str; 17] = [
+    "base",
+    "net",
+    "chain",
+    "manifest",
+    "journal",
+    "system",
+    "guest",
+    "promise",
+    "handlers",
+    "actor",
+    "theater",
+    "server",
+    "config",
+    "build",
+    "rehearsal",
+    "cli",
+    "fuzzing",
 ];
 
 fn root() -> &'static Path {

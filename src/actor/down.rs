@@ -81,8 +81,9 @@ impl Down {
             | Interruption::TooLarge(_)
             | Interruption::NoTable(_)
             | Interruption::RecordedEnd
+            | Interruption::Unanswered(_)
             | Interruption::Diverged(_) => {
-                unreachable!("the guest layer turns limits into failures; the rest is replay's")
+                unreachable!("the guest layer turns limits into failures; the rest is of replay and rehearsal")
             }
         }
     }

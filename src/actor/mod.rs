@@ -25,6 +25,7 @@ mod newest_state;
 mod pause;
 mod progress;
 mod refusals;
+mod rehearse;
 mod replay;
 mod resume;
 mod runtime;
@@ -39,8 +40,11 @@ pub(crate) use audit::grounds;
 pub use audit::{Audit, audit};
 pub(crate) use beginning::{Again, Beginning, OpenTransition};
 pub(crate) use newest_state::newest_state;
+pub(crate) use rehearse::{RehearsalStart, RehearsedActor, RehearsedCall, RehearsedEnd};
 pub(crate) use replay::{
-    BehaviourChange, Boundary, Recording, compare, dry_run, limits as recorded_limits, replay, replay_until,
+    BehaviourChange, Boundary, ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared,
+    Recording, compare, compare_outcomes, dry_run, limits as recorded_limits, program_to_compare, record_again, replay,
+    replay_until,
 };
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};

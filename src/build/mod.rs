@@ -10,6 +10,7 @@ mod compose;
 mod error;
 mod inputs;
 mod javascript;
+mod native_tests;
 mod project;
 mod python;
 mod rust;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use error::BuildError;
 pub(crate) use inputs::files_to_watch;
+pub(crate) use native_tests::{NativeTests, native_tests};
 pub(crate) use project::{Language, manifests_of, manifests_to_build, project_directory};
 pub(crate) use templates::{Dialect, NewProject, Template, create};
 

@@ -24,7 +24,9 @@ mod vectors;
 pub(crate) use course::{StateCourse, StateOnChain, named_by_return, vouched_after};
 pub(crate) use dropped::DroppedEvents;
 pub use event::{ChainEvent, DataDigest, DroppedData, EventKind, EventType};
-pub(crate) use file::{ChainFile, ChainFileContents, FileRow, History, KeptState, export};
+pub(crate) use file::{
+    ChainFile, ChainFileContents, ChainFileWriter, FileRow, Header as FileHeader, History, KeptState, export,
+};
 pub use file::{ChainFileError, ExportError, Exported, UnverifiedChain, VerifiedChain};
 pub(crate) use function::{Function, function};
 pub(crate) use hash::sha1;

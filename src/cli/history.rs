@@ -20,8 +20,8 @@ pub(super) struct ExportArgs {
     /// The file to write; `-` for standard output
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// Leave the component out; a replay then needs --component
-    #[arg(long)]
+    /// Leave the components out: a replay then needs --component, and a golden chain is a few KB
+    #[arg(long, visible_alias = "without-components")]
     no_component: bool,
     /// Read the data directory itself; no runtime needs to be running
     #[arg(long, value_name = "DIR")]

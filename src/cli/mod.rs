@@ -19,6 +19,7 @@ mod http_events;
 mod logging;
 mod man;
 mod new;
+mod outcomes;
 mod output;
 mod past;
 mod remote;
@@ -34,6 +35,7 @@ mod signals;
 mod sql;
 mod stderr;
 mod table;
+mod test;
 mod top;
 mod upgrade;
 
@@ -171,6 +173,12 @@ enum Command {
     /// A build that fails leaves the actors as they are. The state carries on. Each HTTP request is shown as it is
     /// answered. Actors, settings and data directory are those of `theater run`.
     Dev(Box<dev::DevArgs>),
+    /// Run the tests of a project: scripted tests, golden chains, and those of its language
+    ///
+    /// Scripted tests are tests/*.toml: what happens to an actor, and what is expected. Golden chains are tests/*.chain:
+    /// histories that the present build must come to again. No server, port or journal is needed. docs/testing.md
+    /// describes the format.
+    Test(test::TestArgs),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
     /// Check whether this machine has room for a number of actors, and say which settings to change
@@ -349,6 +357,7 @@ fn carry_out(command: Command) -> Done {
         Command::New(args) => new::new(&args),
         Command::Build(args) => build::build(&args),
         Command::Dev(args) => dev::dev(&args),
+        Command::Test(args) => test::test(&args),
         Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),

@@ -10,17 +10,24 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use super::config::refused;
 use super::history::read_verified;
+use super::outcomes;
 use super::past::find_row;
 use super::sandbox::engine;
 use super::show::{self, print_json, say};
 use super::{Done, Failure};
-use crate::actor::{self, BehaviourChange, Boundary, Recording, ReplayError, Replayed};
+use crate::actor::{
+    self, BehaviourChange, Boundary, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared, Recording,
+    ReplayError, Replayed,
+};
 use crate::base::clock;
 use crate::base::{fail, thread, wait};
 use crate::chain::cbor::bytes_to_json;
+use crate::config::Settings;
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
 use crate::journal::{self, ActorRow, JournalReader, Newest};
+use crate::manifest::Manifest;
 
 #[derive(Args)]
 pub(super) struct ReplayArgs {
@@ -33,9 +40,19 @@ pub(super) struct ReplayArgs {
     /// Run this component instead of the recorded one
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
-    /// Give the recorded inputs to the component of --component, and list the differences
-    #[arg(long, requires = "component", conflicts_with = "until")]
+    /// Run the component of this manifest; with --outcomes, its [config] and its limits count too
+    #[arg(long, value_name = "MANIFEST", conflicts_with = "component")]
+    manifest: Option<PathBuf>,
+    /// Give the recorded inputs to the component of --component or --manifest, and list the differences
+    #[arg(long, conflicts_with = "until")]
     compare: bool,
+    /// Compare what comes of each call: how it ends, state, answer, rows and effects. Clock, random bytes and log need not
+    /// be asked for as before, and the recorded component is not needed
+    #[arg(long, requires = "compare")]
+    outcomes: bool,
+    /// Compare only the newest calls, so many
+    #[arg(long, value_name = "N", requires = "outcomes")]
+    newest: Option<u64>,
     /// Replay up to this event, and print the state there
     #[arg(long, value_name = "SEQUENCE")]
     until: Option<u64>,
@@ -51,7 +68,13 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
     let component = args.component.as_ref().map(|path| {
         std::fs::read(path).map_err(|error| Failure::no(format!("cannot read {}: {error}", path.display())))
     });
-    let component = component.transpose()?;
+    let given = args.manifest.as_deref().map(GivenManifest::load).transpose()?;
+    let component = component.transpose()?.or_else(|| given.as_ref().map(|given| given.component.clone()));
+    if args.compare && component.is_none() {
+        return Err(Failure::usage(
+            "--compare needs the other build: name it with --component FILE or --manifest MANIFEST",
+        ));
+    }
     match (&args.journal, &args.subject) {
         (Some(dir), None) if args.until.is_none() && !args.compare => whole_journal(args, dir, component),
         (Some(_), None) => Err(Failure::no("name the actor: --until and --compare are for one chain")),
@@ -60,11 +83,11 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
             let row = find_row(&reader, subject, dir)?;
             let recording = Recording::of_journal(reader.clone(), row.actor);
             let snapshots = args.verify_snapshots.then(|| Snapshots::of(reader, &row)).transpose()?;
-            one_chain(args, &recording, component.as_deref(), snapshots)
+            one_chain(args, &recording, component.as_deref(), given, snapshots)
         }
         (None, Some(path)) => {
             let recording = Recording::of_file(read_verified(Path::new(path))?);
-            one_chain(args, &recording, component.as_deref(), None)
+            one_chain(args, &recording, component.as_deref(), given, None)
         }
         (None, None) => unreachable!("clap asks for one of them"),
     }
@@ -74,9 +97,14 @@ fn one_chain(
     args: &ReplayArgs,
     recording: &Recording,
     component: Option<&[u8]>,
+    given: Option<GivenManifest>,
     mut snapshots: Option<Snapshots>,
 ) -> Done {
     let engine = engine(args.journal.as_deref())?;
+    if let Some(component) = component.filter(|_| args.outcomes) {
+        let other = given.map(|given| given.other).unwrap_or_default();
+        return compare_by_outcomes(args, &engine, recording, component, &other);
+    }
     if let Some(component) = component.filter(|_| args.compare) {
         return compare(args, &engine, recording, component);
     }
@@ -135,6 +163,59 @@ fn report(args: &ReplayArgs, replayed: &Replayed) {
             say!("nothing was executed: the actor was never called");
         }
     }
+}
+
+/// The build that a manifest names.
+struct GivenManifest {
+    component: Vec<u8>,
+    other: OtherBuild,
+}
+
+impl GivenManifest {
+    fn load(path: &Path) -> Result<Self, Failure> {
+        let settings = Settings::of_environment(None, &[]).map_err(refused)?;
+        let manifest = Manifest::load(path, &settings.actor_limits()).map_err(Failure::no)?;
+        let component = manifest.read_component().map_err(Failure::no)?;
+        let other = OtherBuild { config: manifest.plain_values.all(), limits: Some(Arc::clone(&manifest.limits)) };
+        Ok(Self { component, other })
+    }
+}
+
+fn compare_by_outcomes(
+    args: &ReplayArgs,
+    engine: &GuestEngine,
+    recording: &Recording,
+    component: &[u8],
+    other: &OtherBuild,
+) -> Done {
+    let program = actor::program_to_compare(engine, component).map_err(Failure::no)?;
+    let which = args.newest.map_or(ComparedTransitions::All, ComparedTransitions::Newest);
+    let mut changed = |change: OutcomeChange| {
+        if args.json {
+            print_json(&outcomes::as_json(&change));
+        } else {
+            show::line(&outcomes::described(&change));
+        }
+    };
+    let compared = actor::compare_outcomes(recording, which, &program, other, &mut changed);
+    let OutcomesCompared { transitions, changed, skipped } = compared.map_err(Failure::no)?;
+    if args.json {
+        let skipped: Vec<_> =
+            skipped.iter().map(|(at, why)| serde_json::json!({ "sequence": at, "why": why })).collect();
+        print_json(&serde_json::json!({ "transitions": transitions, "changes": changed, "skipped": skipped }));
+    } else {
+        skipped.iter().for_each(|(at, why)| say!("event {at}: not compared: {why}"));
+    }
+    if changed > 0 {
+        return Err(Failure::no(format!("{changed} of {transitions} transitions come out otherwise")));
+    }
+    if transitions == 0 {
+        return Err(Failure::no("nothing was compared: no call of the chain could be made again"));
+    }
+    if !args.json {
+        say!("all {transitions} transitions come out as before");
+    }
+    Ok(())
 }
 
 fn compare(args: &ReplayArgs, engine: &GuestEngine, recording: &Recording, component: &[u8]) -> Done {

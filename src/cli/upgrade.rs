@@ -53,8 +53,9 @@ fn dry_run(args: &UpgradeArgs, client: &mut Client, id: String) -> Done {
         if args.remote.json {
             print_json(&change);
         } else {
-            let OutcomeChangeView { sequence, export, what, recorded, actual } = change;
-            line(&format!("event {sequence} {export}: {what}: {recorded} -> {actual}"));
+            let OutcomeChangeView { sequence, export, what, pointer, recorded, actual } = change;
+            let at = if pointer.is_empty() { String::new() } else { format!(" at {pointer}") };
+            line(&format!("event {sequence} {export}: {what}{at}: {recorded} -> {actual}"));
         }
     }
     if changed > 0 {

@@ -197,6 +197,7 @@ fn classify(error: wasmtime::Error) -> CallEnd {
             | Interruption::Shortage(_)
             | Interruption::NoTable(_)
             | Interruption::RecordedEnd
+            | Interruption::Unanswered(_)
             | Interruption::Diverged(_) => CallEnd::Interrupted(interruption),
         };
     }

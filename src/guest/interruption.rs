@@ -29,6 +29,9 @@ pub(crate) enum Interruption {
     /// Replay has reached the place where the incarnation was ended from outside.
     #[error("ended here when it was recorded")]
     RecordedEnd,
+    /// In a rehearsal: nobody has said how a host call is answered.
+    #[error("{0}")]
+    Unanswered(String),
     #[error("{0}")]
     Diverged(Box<Divergence>),
 }

@@ -10,14 +10,16 @@
 //! ```
 //!
 //! A transition that a crash left open is resumed: the recorder replays it to the end of the chain, and is live from
-//! there. A handler that makes its host calls through the recorder needs no code of its own for recording, replay and
-//! recovery.
+//! there. A handler that makes its host calls through the recorder needs no code of its own for recording, replay,
+//! recovery and rehearsal.
 
+mod rehearsal;
 mod table_calls;
+
+pub(crate) use rehearsal::{AskedHost, HostAnswers};
 
 use super::effect::{Answered, Attempt, Effect};
 use super::interruption::Interruption;
-use super::rehearsal::{self, Rehearsal};
 use super::script::{Divergence, Script, compare};
 use crate::base::id::ActorId;
 use crate::base::{clock, fail};
@@ -27,6 +29,7 @@ use crate::chain::shown::{GET_CHAIN, ShownEvents, ShownPast, shown, shown_from};
 use crate::chain::{ChainEvent, EventKind, Function, Head, Link, StateChain};
 use crate::journal::{ActorKey, Attached, Cause, JournalDown, JournalError, JournalHandle, Owed, Record};
 use crate::system::Wait;
+use rehearsal::Rehearsed;
 use table_calls::TableSlot;
 
 /// An answer that a call has put off.
@@ -82,17 +85,14 @@ pub(crate) struct Unseen {
 
 /// ```text
 ///   Replay      follows a chain to its end, wherever that is
+///   Rehearsal   is answered from elsewhere, and follows no chain
 ///   Resuming ── the recorded part of the open transition is over ──▶ Live
 /// ```
 enum Mode {
     Live(Outlet),
-    Resuming {
-        script: Script,
-        outlet: Outlet,
-    },
+    Resuming { script: Script, outlet: Outlet },
     Replay(Script),
-    /// Another build makes a recorded call: its host calls are answered from the record, and its events go nowhere.
-    Rehearsal(Box<Rehearsal>),
+    Rehearsal(Rehearsed),
 }
 
 /// Where events go.
@@ -140,23 +140,6 @@ impl Recorder {
 
     pub(crate) fn replaying(chain: StateChain, script: Script) -> Self {
         Self::of(chain, Mode::Replay(script))
-    }
-
-    pub(crate) fn rehearsing(chain: StateChain, rehearsal: Rehearsal) -> Self {
-        Self::of(chain, Mode::Rehearsal(Box::new(rehearsal)))
-    }
-
-    /// In a rehearsal: the effects that were recorded and were not made.
-    pub(crate) fn left(&self) -> Vec<String> {
-        match &self.mode {
-            Mode::Rehearsal(rehearsal) => rehearsal.left(),
-            Mode::Live(_) | Mode::Resuming { .. } | Mode::Replay(_) => Vec::new(),
-        }
-    }
-
-    /// Whether nothing has an effect, because what is done was done before.
-    fn is_of_the_past(&self) -> bool {
-        matches!(self.mode, Mode::Replay(_) | Mode::Rehearsal(_))
     }
 
     fn of(chain: StateChain, mode: Mode) -> Self {
@@ -289,10 +272,7 @@ impl Recorder {
                 script.advance();
                 Ok(self.chain.head_link().expect("an event was appended"))
             }
-            Mode::Rehearsal(_) => {
-                self.chain.append_salted(event_type, data, 0, None);
-                Ok(self.chain.head_link().expect("an event was appended"))
-            }
+            Mode::Rehearsal(rehearsed) => Ok(rehearsed.record(&mut self.chain, event_type, data)),
         }
     }
 
@@ -317,6 +297,9 @@ impl Recorder {
         effect: impl FnOnce(Attempt) -> Result<Effect<'a, R>, Interruption>,
     ) -> wasmtime::Result<R> {
         let params = Encoded(params.to_cbor());
+        if matches!(self.mode, Mode::Rehearsal(_)) {
+            return self.rehearse(function, params).map_err(wasmtime::Error::new);
+        }
         let done = match self.recall(function, &params) {
             Ok(Recalled::Answer(result)) => Ok(result),
             Ok(Recalled::Nothing) => effect(Attempt::First).and_then(|effect| self.make(function, params, effect)),
@@ -468,17 +451,6 @@ impl Recorder {
         if matches!(self.mode, Mode::Live(_)) {
             return Ok(Recalled::Nothing);
         }
-        if let Mode::Rehearsal(rehearsal) = &mut self.mode {
-            let (sequence, asked) = (self.chain.next_sequence(), || rehearsal::shown(function.full, &params.0));
-            let differs = |recorded: serde_json::Value, actual: String| {
-                diverged(Divergence { sequence, field: "effect".into(), recorded, actual: actual.into() })
-            };
-            let Some(result) = rehearsal.answer(function, &params.0) else {
-                return Err(differs(serde_json::Value::Null, asked()));
-            };
-            let result = R::from_cbor(&result).map_err(|error| differs(error.to_string().into(), asked()))?;
-            return Ok(Recalled::Answer(result));
-        }
         let mut params = Some(params.clone());
         if self.recorded()?.kind() == Some(EventKind::Intent) {
             // Which actor an address stood for is an input.
@@ -516,7 +488,7 @@ impl Recorder {
         self.pass_resumptions();
         match &self.mode {
             Mode::Replay(script) if script.ends_from_outside() => Err(Interruption::RecordedEnd),
-            Mode::Replay(_) | Mode::Rehearsal(_) | Mode::Resuming { .. } | Mode::Live(_) => Ok(()),
+            Mode::Replay(_) | Mode::Resuming { .. } | Mode::Live(_) | Mode::Rehearsal(_) => Ok(()),
         }
     }
 
@@ -530,6 +502,9 @@ impl Recorder {
     /// Makes the host call `get-chain`, and returns the events that it shows the guest. Live, they are read from the journal,
     /// and the call records which they are. A guest is shown only what is on disk.
     pub(crate) fn get_chain(&mut self) -> wasmtime::Result<Vec<ChainEvent>> {
+        if let Some(shown) = self.rehearse_get_chain() {
+            return shown.map_err(wasmtime::Error::new);
+        }
         let next = self.next_sequence();
         let (outlet, mut read) = (self.outlet().cloned(), None);
         let shown: ShownPast = self.host_call(GET_CHAIN, &(), |_| {
@@ -560,7 +535,7 @@ impl Recorder {
         let mut events = match &self.mode {
             Mode::Live(outlet) | Mode::Resuming { outlet, .. } => outlet.before(upto)?,
             Mode::Replay(script) => script.past().before(upto),
-            Mode::Rehearsal(rehearsal) => rehearsal.past.before(upto),
+            Mode::Rehearsal(_) => unreachable!("a rehearsal shows its own events"),
         };
         let hidden = match past {
             ShownPast::Upto(_) => events.len() - shown(events.iter()),
@@ -613,7 +588,7 @@ impl Recorder {
     fn recorded(&self) -> Result<&ChainEvent, Interruption> {
         let script = match &self.mode {
             Mode::Replay(script) | Mode::Resuming { script, .. } => script,
-            Mode::Live(_) | Mode::Rehearsal(_) => unreachable!("there is no next event to recall"),
+            Mode::Live(_) | Mode::Rehearsal(_) => unreachable!("this recorder has nothing to recall"),
         };
         script.peek().ok_or_else(|| diverged(past_the_end(&self.chain, "a further host call")))
     }

@@ -70,6 +70,7 @@ pub(super) fn mismatch(expected: &Signature, found: &ComponentFunc) -> Option<Mi
 fn differs(expected: &Wit, found: &Type) -> Option<Mismatch> {
     match (expected, found) {
         (Wit::Simple(name), found) if *name == simple(found) => None,
+        (Wit::Json, found) => differs(&Wit::List(Box::new(Wit::Simple("u8".to_owned()))), found),
         (Wit::List(item), Type::List(list)) => differs(item, &list.ty()).map(|it| it.within("items of the list")),
         (Wit::Option(value), Type::Option(option)) => {
             differs(value, &option.ty()).map(|it| it.within("value of the option"))
@@ -156,6 +157,7 @@ fn written(ty: &Wit) -> String {
     let side = |side: Option<&Wit>| side.map_or_else(|| "_".to_owned(), written);
     match ty {
         Wit::Simple(name) => name.clone(),
+        Wit::Json => "list<u8>".to_owned(),
         Wit::List(item) => format!("list<{}>", written(item)),
         Wit::Option(value) => format!("option<{}>", written(value)),
         Wit::Result(None, None) => "result".to_owned(),

@@ -20,6 +20,11 @@ impl PlainValues {
         self.0.get(key).map(|json| &**json)
     }
 
+    /// All values by key, each as JSON.
+    pub(crate) fn all(&self) -> BTreeMap<String, Vec<u8>> {
+        self.0.iter().map(|(key, json)| (key.clone(), json.to_vec())).collect()
+    }
+
     /// Reads the section of a manifest, if it has one.
     pub(super) fn read(source: &ManifestSource, table: &DeTable<'_>) -> Result<Self, ManifestError> {
         let Some(section) = table.get("config") else { return Ok(Self::default()) };

@@ -16,7 +16,7 @@ use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
 use crate::journal::{DataDropped, Shown};
 use crate::manifest::ActorSource;
-use crate::system::{DryRun, OutcomeChange, TheaterHandle};
+use crate::system::{ChangedOutcome, DryRun, TheaterHandle};
 use crate::theater::{ActorState, ReadError};
 
 /// Carries out one command. The caller handles those about the connection itself: subscriptions, roles, its end.
@@ -124,9 +124,9 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             let last = last.unwrap_or(DRY_RUN_CALLS);
             let DryRun { transitions, changed, changes, .. } =
                 theater.dry_run(known(theater, &id)?.id, manifest.map(ActorSource::file), last).map_err(text)?;
-            let view = |change: OutcomeChange| {
-                let OutcomeChange { sequence, export, what, recorded, actual, .. } = change;
-                OutcomeChangeView { sequence, export, what: what.to_owned(), recorded, actual }
+            let view = |change: ChangedOutcome| {
+                let ChangedOutcome { sequence, export, what, pointer, recorded, actual } = change;
+                OutcomeChangeView { sequence, export, what: what.to_owned(), pointer, recorded, actual }
             };
             Ok(Response::UpgradeDryRun { id, transitions, changed, changes: changes.into_iter().map(view).collect() })
         }

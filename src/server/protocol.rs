@@ -432,6 +432,8 @@ pub(crate) struct OutcomeChangeView {
     pub(crate) sequence: u64,
     pub(crate) export: String,
     pub(crate) what: String,
+    /// Where in that: empty for the whole of it, or a JSON pointer.
+    pub(crate) pointer: String,
     pub(crate) recorded: serde_json::Value,
     pub(crate) actual: serde_json::Value,
 }

@@ -12,28 +12,36 @@ pub struct DryRun {
     /// How many of them come out otherwise.
     pub changed: u64,
     /// What comes out otherwise, in the order of the events; of many changes, the first ones.
-    pub changes: Vec<OutcomeChange>,
+    pub changes: Vec<ChangedOutcome>,
 }
 
 /// A part of a recorded call that comes out otherwise under another build.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct OutcomeChange {
+pub struct ChangedOutcome {
     /// The sequence of the call.
     pub sequence: u64,
     /// The function that was called.
     pub export: String,
-    /// What differs: `answer`, `state`, `effect`, `end`, `export` or `migrate`.
+    /// What differs: `end`, `state`, `answer`, `rows`, `effects`, `host call` if one had no answer, or `migrate` if that failed.
     pub what: &'static str,
-    /// What was recorded; null if nothing was.
+    /// Where in that: empty for the whole of it, or a JSON pointer.
+    pub pointer: String,
+    /// What was recorded there; null if nothing was.
     pub recorded: Json,
     /// What the new build does; null if it does nothing.
     pub actual: Json,
 }
 
-impl OutcomeChange {
-    pub(crate) fn new(sequence: u64, export: &str, what: &'static str, recorded: Json, actual: Json) -> Self {
-        Self { sequence, export: export.to_owned(), what, recorded: shortened(recorded), actual: shortened(actual) }
+impl ChangedOutcome {
+    /// A change in the call at this sequence of this export: what differs and where, and the recorded and the actual value.
+    pub(crate) fn new(
+        (sequence, export): (u64, &str),
+        (what, pointer): (&'static str, String),
+        (recorded, actual): (Json, Json),
+    ) -> Self {
+        let (export, recorded, actual) = (export.to_owned(), shortened(recorded), shortened(actual));
+        Self { sequence, export, what, pointer, recorded, actual }
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) use clients::ClientKind;
 pub(crate) use control::{Asked, Control};
 pub(crate) use cron::{CRON_BYTES, Cron, check_lengths as check_cron_lengths};
 pub(crate) use delivery::Delivery;
-pub use dry_run::{DryRun, OutcomeChange};
+pub use dry_run::{ChangedOutcome, DryRun};
 pub use error::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError};
 pub use failure::ActorFailure;
 pub use handle::TheaterHandle;

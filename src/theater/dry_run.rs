@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::actor::{self, Recording, Spec};
+use crate::actor::{self, OtherBuild, Recording, Spec};
 use crate::base::thread;
 use crate::base::wait;
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
@@ -22,10 +22,12 @@ pub(super) fn dry_run(
     let from = reader.nth_last_call(actor, last).map_err(|error| error.to_string())?;
     let Some(from) = from else { return Ok(DryRun::default()) };
     let recording = Recording::of_journal(reader, actor);
-    let (component, limits) = (Arc::clone(spec.program.component()), Arc::clone(&spec.manifest.limits));
+    let component = Arc::clone(spec.program.component());
+    let build =
+        OtherBuild { config: spec.manifest.plain_values.all(), limits: Some(Arc::clone(&spec.manifest.limits)) };
     let (engine, (to, found)) = (Arc::clone(engine), crossbeam_channel::bounded(1));
     let thread = thread::spawn_sized("dry-run", THREAD_STACK_BYTES, move || {
-        let _ = to.send(actor::dry_run(&engine, &recording, (&component, &limits), from));
+        let _ = to.send(actor::dry_run(&engine, &recording, (&component, build), from));
     });
     let thread = thread.map_err(|error| format!("no thread for the dry run: {error}"))?;
     thread.join().map_err(|panic| panic.to_string())?;

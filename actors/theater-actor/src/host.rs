@@ -5,7 +5,7 @@
 
 /// The runtime's log, and the actor's own history. Needs no handler.
 pub mod runtime {
-    use crate::bindings::host::ntwk::theater::runtime as wit;
+    use crate::wit::runtime as wit;
     pub use crate::bindings::host::ntwk::theater::types::{Chain, Event, MetaEvent};
 
     /// Writes a line to the runtime's log.
@@ -14,14 +14,10 @@ pub mod runtime {
     }
 
     /// The function that [`log!`](crate::log!), [`println!`](crate::println!) and [`eprintln!`](crate::eprintln!) call.
-    /// Outside a component, in a test, it prints.
+    /// Outside a component, in a test, it prints, unless a [`Host`](crate::testing::Host) collects the lines.
     #[doc(hidden)]
     pub fn print(line: std::fmt::Arguments<'_>) {
-        if cfg!(target_family = "wasm") {
-            log(&line.to_string());
-        } else {
-            std::println!("{line}");
-        }
+        log(&line.to_string());
     }
 
     /// Returns the actor's own history up to this call: its newest events, oldest first.
@@ -58,7 +54,7 @@ pub mod runtime {
 pub mod config {
     use serde::de::DeserializeOwned;
 
-    use crate::bindings::host::ntwk::theater::config as wit;
+    use crate::wit::config as wit;
     use crate::json;
 
     /// Returns the value of a key, or `None` if the manifest has no such key. A table is one value, with all that is in it.
@@ -83,8 +79,8 @@ pub mod messages {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use crate::bindings::host::ntwk::theater::async_requests as later;
-    use crate::bindings::host::ntwk::theater::message_server_host as wit;
+    use crate::wit::async_requests as later;
+    use crate::wit::message_server_host as wit;
     use crate::json;
 
     /// Puts a message into the mailbox of `actor`.
@@ -201,7 +197,7 @@ pub mod replies {
     use serde::Serialize;
 
     use crate::HttpResponse;
-    use crate::bindings::host::ntwk::theater::deferred_replies as wit;
+    use crate::wit::deferred_replies as wit;
     use crate::json;
 
     /// Puts off the answer to the call that this actor is in, and returns the token with which it is given later. If this call
@@ -237,7 +233,7 @@ pub mod replies {
 pub mod supervisor {
     use serde::de::DeserializeOwned;
 
-    use crate::bindings::host::ntwk::theater::{labels, supervisor as wit};
+    use crate::wit::{labels, supervisor as wit};
     use crate::json;
     pub use wit::ChainEvent;
 
@@ -317,7 +313,7 @@ pub mod supervisor {
 
 /// HTTP requests to other servers. Needs the handler `http-client`.
 pub mod http_client {
-    use crate::bindings::host::ntwk::theater::http_client as wit;
+    use crate::wit::http_client as wit;
     use crate::{HttpRequest, HttpResponse};
 
     /// Sends a request and waits for the response, which may have any status.
@@ -335,7 +331,7 @@ pub mod http_client {
 /// operating system refuses.
 #[allow(clippy::missing_errors_doc, reason = "said once, above")]
 pub mod filesystem {
-    use crate::bindings::host::ntwk::theater::filesystem as wit;
+    use crate::wit::filesystem as wit;
 
     /// Returns the content of a file.
     pub fn read_file(path: &str) -> Result<Vec<u8>, String> {
@@ -375,7 +371,7 @@ pub mod filesystem {
 
 /// The current time. Needs the handler `clock`.
 pub mod clock {
-    use crate::bindings::host::ntwk::theater::clock as wit;
+    use crate::wit::clock as wit;
 
     /// Milliseconds since the Unix epoch.
     pub fn now() -> u64 {
@@ -385,7 +381,7 @@ pub mod clock {
 
 /// Random bytes. The chain records them, so everyone who reads the chain knows them. Needs the handler `random`.
 pub mod random {
-    use crate::bindings::host::ntwk::theater::random as wit;
+    use crate::wit::random as wit;
 
     /// Returns `n` bytes, at most 65,536.
     pub fn bytes(n: u32) -> Vec<u8> {
@@ -402,7 +398,7 @@ pub mod random {
 pub mod timer {
     use serde::Serialize;
 
-    use crate::bindings::host::ntwk::theater::timer as wit;
+    use crate::wit::timer as wit;
     use crate::json;
     pub use wit::PendingTimer;
 
@@ -465,7 +461,7 @@ pub mod table {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use crate::bindings::host::ntwk::theater::table as wit;
+    use crate::wit::table as wit;
     use crate::json;
     pub use wit::{Page, Row};
 
@@ -537,7 +533,7 @@ pub mod table {
 /// # }
 /// ```
 pub mod monitors {
-    use crate::bindings::host::ntwk::theater::monitors as wit;
+    use crate::wit::monitors as wit;
 
     /// Asks to be told once when `actor`, an id or a path, has ended for good; at once if it has. Returns the reference that
     /// the [`Down`](crate::Down) will name.
@@ -592,7 +588,7 @@ pub mod monitors {
 /// ```
 pub mod connections {
     use crate::WebSocketMessage;
-    use crate::bindings::host::ntwk::theater::connections as wit;
+    use crate::wit::connections as wit;
     pub use wit::{NotQueued, NotQueuedReason};
 
     /// Sends a message to each of these connections, once this call is on disk. Returns those that do not get it.
@@ -621,7 +617,7 @@ pub mod connections {
 /// handler `http-server`.
 pub mod streams {
     use crate::ServerSentEvent;
-    use crate::bindings::host::ntwk::theater::streams as wit;
+    use crate::wit::streams as wit;
     pub use wit::NotPushed;
 
     /// Sends the next piece of a stream, once this call is on disk.

@@ -46,7 +46,7 @@
 //! ```
 //!
 //! A handler is a plain method, so tests call it natively, as above. The host functions that it calls ([`messages`],
-//! [`supervisor`], [`http_client`], …) exist only inside the runtime.
+//! [`supervisor`], [`http_client`], …) are answered by a `testing::Host` there.
 //!
 //! A call that returns `Err` leaves the state as it was. A panic is a trap: its message is logged, and the actor fails.
 //!
@@ -66,9 +66,21 @@ mod host;
 mod http;
 mod json;
 mod router;
+#[cfg(not(target_family = "wasm"))]
+mod native;
 mod sse;
 pub mod static_files;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 mod websocket;
+
+/// The host functions: those of the runtime in a component, and those of the test host outside of one.
+mod wit {
+    #[cfg(target_family = "wasm")]
+    pub use crate::bindings::host::ntwk::theater::*;
+    #[cfg(not(target_family = "wasm"))]
+    pub use crate::native::*;
+}
 
 pub use actor::{
     Actor, ChildHandler, ConnectionHandler, HttpHandler, MessageHandler, Migration, MonitorHandler, ReplyHandler,

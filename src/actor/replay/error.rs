@@ -11,7 +11,10 @@ pub enum ReplayError {
     #[error("{0}")]
     Diverged(Box<Divergence>),
     /// The component that ran is not available.
-    #[error("the component {digest} is neither in the chain file nor given; give it with --component FILE")]
+    #[error(
+        "the component {digest} is neither in the chain file nor given; give it with --component FILE, or compare the outcomes \
+         of another build: --compare --outcomes --manifest MANIFEST"
+    )]
     NoComponent {
         /// The SHA-256 of the component.
         digest: String,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 mod compare;
 mod dry_run;
 mod error;
+mod outcomes;
 mod recording;
 mod stage;
 mod starts;
@@ -17,6 +18,10 @@ mod tape;
 pub(crate) use compare::{BehaviourChange, compare};
 pub(crate) use dry_run::dry_run;
 pub use error::ReplayError;
+pub(crate) use outcomes::{
+    ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared, compare_outcomes,
+    program_to_compare, record_again,
+};
 pub(crate) use recording::Recording;
 use recording::{Plan, ReplayStretch};
 use stage::Stage;

@@ -75,7 +75,7 @@ impl Recording {
         }
     }
 
-    fn dropped(&self) -> Result<DroppedEvents, ReplayError> {
+    pub(super) fn dropped(&self) -> Result<DroppedEvents, ReplayError> {
         match self {
             Self::File(file) => Ok(file.lock().contents().dropped.clone()),
             Self::Journal { actor, reader } => reader.dropped_events(*actor).map_err(unreadable),

@@ -51,7 +51,7 @@ pub(super) struct Snapshot {
 }
 
 /// Reads events: from this sequence on, at most so many.
-type Events<'a> = dyn FnMut(u64, u64) -> Result<Vec<ChainEvent>, String> + Send + 'a;
+pub(super) type Events<'a> = dyn FnMut(u64, u64) -> Result<Vec<ChainEvent>, String> + Send + 'a;
 
 impl Recording {
     pub(super) fn tape(&self, stretch: &ReplayStretch) -> Result<Tape, ReplayError> {
@@ -92,7 +92,7 @@ impl Recording {
         })
     }
 
-    fn events(&self) -> Result<Box<Events<'static>>, ReplayError> {
+    pub(super) fn events(&self) -> Result<Box<Events<'static>>, ReplayError> {
         Ok(match self {
             Self::File(file) => {
                 let file = Arc::clone(file);

@@ -98,6 +98,15 @@ impl Template {
         }
     }
 
+    /// Scripted tests, for `theater test`.
+    pub(super) const fn scripted_tests(self) -> Option<&'static str> {
+        match self {
+            Self::Http => Some(include_str!("tests-http.toml.txt")),
+            Self::Empty => Some(include_str!("tests-empty.toml.txt")),
+            Self::Worker | Self::Supervisor | Self::Chat => None,
+        }
+    }
+
     /// What the README says to try.
     pub(super) const fn attempts(self) -> &'static str {
         match self {

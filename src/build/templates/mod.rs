@@ -71,7 +71,8 @@ macro_rules! library {
 
 library! {
     "actor.rs", "bindings.rs", "export.rs", "heap.rs", "host.rs", "http.rs", "json.rs", "lib.rs",
-    "router.rs", "sse.rs", "static_files/conditions.rs", "static_files/date.rs", "static_files/mod.rs", "websocket.rs",
+    "native.rs", "router.rs", "sse.rs", "static_files/conditions.rs", "static_files/date.rs", "static_files/mod.rs",
+    "testing.rs", "websocket.rs",
 }
 
 /// A project that is to be made.
@@ -143,6 +144,7 @@ fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
         own(".gitignore", IGNORED),
     ];
     files.extend(dialect.project_files().iter().map(|(path, text)| own(path, text)));
+    files.extend(template.scripted_tests().map(|text| own(&format!("tests/{}.toml", new.name), text)));
     if let Some((path, text)) = dialect.own_tests(template) {
         files.push(own(path, text));
         for (_, text) in files.iter_mut().filter(|(path, _)| path == "package.json") {

@@ -127,7 +127,7 @@ impl Recorder {
         params: Encoded,
         read: impl FnOnce(&mut Table) -> Result<(T, CallResult), Unread>,
     ) -> Result<T, Interruption> {
-        let is_live = !self.is_of_the_past();
+        let is_live = self.outlet().is_some();
         let (result, said) = read(self.table()).map_err(|unread| unread.interruption(is_live))?;
         let data = HostCall { result: said, ..HostCall::new(None, Some(params), Encoded(Vec::new())) };
         self.record_of_read(function.host_call, data.to_cbor(), Attached::default())?;
@@ -193,7 +193,7 @@ impl Recorder {
         TableWrite { key, value }: TableWrite,
         result: impl FnOnce(&mut Table) -> Result<T, Unread>,
     ) -> Result<Result<T, String>, Interruption> {
-        let is_live = !self.is_of_the_past();
+        let is_live = self.outlet().is_some();
         let result = Ok(result(self.table()).map_err(|unread| unread.interruption(is_live))?);
         let data = HostCall::new(None, Some(params), Encoded(result.to_cbor()));
         // In replay, the chain may be another one: what names the row is the event that was recorded.
@@ -202,7 +202,7 @@ impl Recorder {
         let (key, hash) = (key.into(), recorded.unwrap_or(link.hash));
         let write = RowWrite { key, written: link.sequence, hash, value: value.map(Arc::from) };
         self.table().write(write);
-        if !self.is_of_the_past() {
+        if is_live {
             fail::point("row-recorded");
             fail::point_after("row-committed", || _ = self.flush());
         }

@@ -40,6 +40,7 @@ impl Types {
     fn written(&mut self, ty: &Wit) -> String {
         match ty {
             Wit::Simple(name) => name.clone(),
+            Wit::Json => "(list u8)".to_owned(),
             Wit::List(item) => format!("(list {})", self.written(item)),
             Wit::Option(value) => format!("(option {})", self.written(value)),
             Wit::Tuple(items) => {
