@@ -166,6 +166,9 @@ fn a_build_is_skipped_until_a_source_or_a_grant_changes() {
     assert!(!changed());
     stage.file("project/a.toml", "# A comment.\nname = \"a\"\ncomponent_path = \"dist/a.wasm\"\n");
     assert!(!changed(), "a manifest with the same world builds the same");
+    fs::create_dir(stage.path().join("project/tests")).expect("a directory");
+    stage.file("project/tests/main.test.js", "// A test.\n");
+    assert!(!changed(), "a test is no part of the component");
     stage.file("project/src/main.js", format!("{code}// Another comment.\n"));
     assert!(changed());
     stage.file("project/a.toml", "name = \"a\"\ncomponent_path = \"dist/a.wasm\"\n[[handlers]]\ntype = \"clock\"\n");

@@ -37,6 +37,8 @@ impl Inputs {
         let mut files = Vec::new();
         walk(&project.root, &is_source, &mut files)?;
         files.sort_unstable();
+        // A test is no part of the component.
+        files.retain(|file| !file.starts_with(project.root.join("tests")));
         for file in files.iter().filter(|file| !is_same(file, component)) {
             let name = file.strip_prefix(&project.root).unwrap_or(file);
             add(name.as_os_str().as_encoded_bytes());
