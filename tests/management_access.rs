@@ -95,6 +95,8 @@ fn a_read_token_shows_everything_and_changes_nothing() {
         json!({ "RestartActor": { "id": id } }),
         json!({ "ForgetActor": { "id": id } }),
         json!({ "ForkActor": { "id": id, "at": 0, "name": "x" } }),
+        json!({ "UpgradeActor": { "id": id } }),
+        json!({ "DryRunUpgrade": { "id": id } }),
         json!({ "PruneActor": { "id": id, "before": 1 } }),
         json!({ "RedactEvent": { "id": id, "sequence": 1 } }),
         json!({ "SendMessage": { "id": id, "message": "" } }),

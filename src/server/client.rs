@@ -240,6 +240,13 @@ impl Client {
         self.ask(&Request::RestartActor { id: id.to_string() }).map(drop)
     }
 
+    /// Lets an actor go on with another manifest and its component, or with the manifest file that it was started from, and waits
+    /// until it is up with them. The path is one of the machine on which the runtime runs.
+    pub fn upgrade(&mut self, id: ActorId, manifest: Option<&Path>) -> Result<(), ClientError> {
+        let manifest = manifest.map(|manifest| manifest.display().to_string());
+        self.ask(&Request::UpgradeActor { id: id.to_string(), manifest }).map(drop)
+    }
+
     /// The actors that are alive.
     pub fn actors(&mut self) -> Result<Vec<ActorId>, ClientError> {
         let mut alive = Vec::new();
