@@ -114,6 +114,28 @@ fn what_the_actor_read_is_answered_from_the_record_and_nothing_outside_is_touche
     assert!(!stage.path().join("kept/b.txt").exists());
 }
 
+#[test]
+fn the_newest_calls_of_a_journal_are_compared_from_the_nearest_state_that_is_kept() {
+    let stage = Stage::new();
+    let manifest = stage.manifest("counter", "counter", "");
+    let running = stage.run(&[&manifest]);
+    (0..200).for_each(|_| assert!(running.request("counter", &json!({ "add": 1 })).is_ok()));
+    running.shut_down();
+    let again = stage.run(&[&manifest]);
+    assert_eq!(again.request("counter", &json!({ "add": 1 })), Ok(json!({ "count": 201 })));
+    again.shut_down();
+    let (data, variant) = (stage.data_dir(), component("variant"));
+    let (data, variant) = (data.to_str().expect("UTF-8"), variant.to_str().expect("UTF-8"));
+    let of_journal = ["replay", "counter", "--journal", data, "--compare", "--outcomes", "--json", "--newest", "3"];
+    let same = theater(&[&of_journal[..], &["--manifest", "counter.toml"]].concat(), stage.path());
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
+    let printed: Value = serde_json::from_str(&text(&same.stdout)).expect("JSON");
+    assert_eq!(printed, json!({ "transitions": 3, "changes": 0, "skipped": [] }));
+    let other = theater(&[&of_journal[..], &["--component", variant]].concat(), stage.path());
+    assert_eq!(text(&other.stdout).lines().count(), 4, "{}", text(&other.stdout));
+    assert!(text(&other.stdout).contains("\"after\":202,\"before\":201"), "{}", text(&other.stdout));
+}
+
 /// A project whose golden chain the counter has recorded.
 fn project_with_chain() -> (Stage, PathBuf) {
     let stage = Stage::new();

@@ -131,7 +131,7 @@ fn report(audit: &Audit, to: &Path, done: &str, json: bool) {
 fn make(dir: &Path) -> Result<(), Failure> {
     remove(dir);
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let made = parent.map_or(Ok(()), |parent| dirs::make_all(parent));
+    let made = parent.map_or(Ok(()), dirs::make_all);
     match made.and_then(|()| fs::DirBuilder::new().mode(0o700).create(dir)) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Failure::no(format!(
             "{} is there, and not only a backup that was broken off: move it away, or name another directory",

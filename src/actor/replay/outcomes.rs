@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use self::answers::RecordedAnswers;
-use super::recording::ReplayStretch;
+use super::recording::{Plan, ReplayStretch};
 use super::{Recording, ReplayError, Snapshot, Stage, Store, Tape, limits, read};
 use crate::actor::rehearse::{RehearsalStart, RehearsedActor, RehearsedCall, RehearsedEnd};
 use crate::base::id::ActorId;
@@ -96,24 +96,32 @@ pub(crate) fn compare_outcomes(
 ) -> Result<OutcomesCompared, ReplayError> {
     let mut compared = OutcomesCompared::default();
     let (stretches, from) = match which {
-        ComparedTransitions::All => (recording.plan()?.stretches, 0),
+        ComparedTransitions::All => {
+            let Plan { stretches, skipped, lost_from, .. } = recording.plan()?;
+            let within =
+                skipped.iter().map(|range| (*range.start(), format!("data was dropped up to event {}", range.end())));
+            let behind = lost_from.map(|event| (event, "data was dropped, and no state is kept after it".to_owned()));
+            compared.skipped.extend(within.chain(behind));
+            (stretches, 0)
+        }
         ComparedTransitions::Newest(count) => recording.newest(count)?,
     };
     for stretch in stretches {
         let Tape { start, pages, store, table, .. } = recording.tape(&stretch)?;
-        let past = start.as_ref().map(|snapshot| snapshot.past.clone()).unwrap_or_default();
-        let (limits, before) = match start {
-            Some(Snapshot { state, started, .. }) => (Arc::new(limits(&started)), KnownState::Is(state.map(Arc::from))),
-            None => (Arc::default(), KnownState::Is(None)),
+        let (head, past, limits, before) = match start {
+            Some(Snapshot { head, past, state, started }) => {
+                (Some(head), past, limits(&started), KnownState::Is(state.map(Arc::from)))
+            }
+            None => (None, Past::default(), Limits::default(), KnownState::Is(None)),
         };
         let mut walk = Walk {
             store,
             program,
             other,
-            limits,
+            limits: Arc::new(limits),
             before,
             table: Some(Box::new(Table::new(table, false))),
-            head: None,
+            head,
             compared: &mut compared,
             changed,
         };

@@ -51,7 +51,7 @@ pub(super) struct Snapshot {
 }
 
 /// Reads events: from this sequence on, at most so many.
-pub(super) type Events<'a> = dyn FnMut(u64, u64) -> Result<Vec<ChainEvent>, String> + Send + 'a;
+pub(super) type EventReading<'a> = dyn FnMut(u64, u64) -> Result<Vec<ChainEvent>, String> + Send + 'a;
 
 impl Recording {
     pub(super) fn tape(&self, stretch: &ReplayStretch) -> Result<Tape, ReplayError> {
@@ -92,7 +92,7 @@ impl Recording {
         })
     }
 
-    pub(super) fn events(&self) -> Result<Box<Events<'static>>, ReplayError> {
+    pub(super) fn events(&self) -> Result<Box<EventReading<'static>>, ReplayError> {
         Ok(match self {
             Self::File(file) => {
                 let file = Arc::clone(file);
@@ -131,7 +131,7 @@ impl Recording {
     }
 
     /// The state after event `at`, with everything that a replay needs to begin there.
-    fn snapshot(&self, at: u64, events: &mut Events<'_>) -> Result<Snapshot, ReplayError> {
+    fn snapshot(&self, at: u64, events: &mut EventReading<'_>) -> Result<Snapshot, ReplayError> {
         let (mut past, mut head) = (Past::default(), None);
         let mut from = shown_from(at + 1);
         while from <= at {
@@ -206,7 +206,7 @@ fn state_at(reader: &JournalReader, actor: ActorKey, link: &Link) -> Result<Stat
 
 /// The events after `head`, up to `last`. Each event is checked against the one before it.
 fn pages(
-    mut events: Box<Events<'static>>,
+    mut events: Box<EventReading<'static>>,
     mut head: Option<Head>,
     mut incarnations: Incarnations,
     last: Option<u64>,
