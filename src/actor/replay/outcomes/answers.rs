@@ -17,7 +17,7 @@ use crate::guest::{AskedHost, HostAnswers, Interruption};
 use crate::handlers::is_noticed;
 use crate::promise::{DEFER, MONITOR, REQUEST_ASYNC};
 
-pub(super) struct RecordedAnswers {
+pub(in crate::actor::replay) struct RecordedAnswers {
     recorded: Vec<RecordedHostCall>,
     unix_ms: u64,
     random: SeededBytes,
@@ -37,7 +37,11 @@ struct RecordedHostCall {
 
 impl RecordedAnswers {
     /// The answers that the events within a transition have recorded.
-    pub(super) fn of(call: &ChainEvent, within: &[ChainEvent], config: &BTreeMap<String, Vec<u8>>) -> Self {
+    pub(in crate::actor::replay) fn of(
+        call: &ChainEvent,
+        within: &[ChainEvent],
+        config: &BTreeMap<String, Vec<u8>>,
+    ) -> Self {
         let (mut recorded, mut intended) = (Vec::new(), None);
         for event in within {
             match event.kind() {
