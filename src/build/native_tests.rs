@@ -67,10 +67,18 @@ impl NativeTests {
     /// Runs the tests. The error has all that they said.
     pub(crate) fn run(&self, builder: &Builder) -> Result<(), BuildError> {
         let mut words = self.name.split(' ');
-        let mut command = Command::new(words.next().unwrap_or_default());
+        let program = words.next().unwrap_or_default();
+        // Packages of the project's own are there, as for a build.
+        let own = self.directory.join(".venv/bin").join(program);
+        let mut command = Command::new(if own.is_file() { own.as_os_str() } else { program.as_ref() });
         command.args(words).current_dir(&self.directory);
         if self.file == "pyproject.toml" {
-            command.env("PYTHONPATH", self.directory.join("src"));
+            let library = self.directory.join(".theater/sdk/python");
+            let paths = std::env::join_paths([library, self.directory.join("src")]);
+            command.env(
+                "PYTHONPATH",
+                paths.map_err(|error| BuildError::Project(self.directory.clone(), error.to_string()))?,
+            );
         }
         builder.tools.run(&mut command, self.remedy).map(drop)
     }
