@@ -266,7 +266,7 @@ impl ActorRuntime {
                 Served::Down(down) => return down,
                 Served::Proven => self.end_trial(),
                 Served::Upgrade(upgrade) => {
-                    if let Some(prepared) = self.prepare(upgrade) {
+                    if let Some(prepared) = self.prepare(*upgrade) {
                         return Down::Upgraded(prepared);
                     }
                 }
@@ -276,10 +276,10 @@ impl ActorRuntime {
 
     /// Starts the listeners that the actor has after an upgrade. If that cannot be done, the upgrade is refused.
     #[inline(never)]
-    fn prepare(&self, upgrade: Box<Upgrade>) -> Option<Box<(Upgrade, ChangedListeners)>> {
+    fn prepare(&self, upgrade: Upgrade) -> Option<Box<(Upgrade, ChangedListeners)>> {
         fail::point("upgrading");
         match self.listeners.change(&self.context, &upgrade.spec) {
-            Ok(changed) => Some(Box::new((*upgrade, changed))),
+            Ok(changed) => Some(Box::new((upgrade, changed))),
             Err(why) => {
                 upgrade.reply.answer(&self.context.theater.registry, Err(why.into()));
                 None
@@ -301,7 +301,7 @@ impl ActorRuntime {
         if beginning.reason != StartReason::Restart || beginning.open.is_some() {
             return;
         }
-        let Some(prepared) = self.upgrades.take().and_then(|upgrade| self.prepare(upgrade)) else { return };
+        let Some(prepared) = self.upgrades.take().and_then(|upgrade| self.prepare(*upgrade)) else { return };
         let (Upgrade { spec, reply }, changed) = *prepared;
         self.adopt(&spec, changed);
         beginning.reply = Some(match beginning.reply.take() {

@@ -201,3 +201,101 @@ impl UpgradeCourse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::{ActorId, Incarnation};
+    use crate::chain::StateChain;
+    use crate::chain::cbor::Cbor;
+    use crate::chain::data::NamedLimits;
+
+    const CALL: &str = "call x:y/z.run";
+
+    /// Follows a chain in a short notation, and says what is on trial: the build before, and the one that made the state if it is to
+    /// be migrated. `u2` is an upgrade to build 2, `r2` a restart, `o2` a recovery of it; `m` calls `migrate`, `w` writes a row, `M`
+    /// returns from it and `X` refuses it; `c` calls, `C` returns, `R` is refused; `t` traps, `i` is interrupted.
+    fn trial(chain: &str) -> Option<(u8, Option<u8>)> {
+        course(chain).map(|trial| (trial.before.component.0[0], trial.unmigrated.map(|made_by| made_by.0[0])))
+    }
+
+    fn course(chain: &str) -> Option<UpgradeTrial> {
+        let id = ActorId::random();
+        let mut events = StateChain::new(id);
+        let mut course = UpgradeCourse::within(0, &started(id, StartReason::Spawn, 1));
+        for word in chain.split(' ') {
+            let failed = |reason| Failed { detail: "x".into(), reason, dropped: vec![] }.to_cbor();
+            let begins = |reason| started(id, reason, word[1..].parse().expect("a build")).to_cbor();
+            let (kind, data) = match &word[..1] {
+                "u" => ("started", begins(StartReason::Upgrade)),
+                "r" => ("started", begins(StartReason::Restart)),
+                "o" => ("started", begins(StartReason::Recovery)),
+                "m" => (MIGRATE.call, Vec::new()),
+                "w" => (table::PUT.host_call, Vec::new()),
+                "M" => (MIGRATE.returned, Vec::new()),
+                "X" => (MIGRATE.refused, Vec::new()),
+                "c" => (CALL, Vec::new()),
+                "C" => ("return x:y/z.run", Vec::new()),
+                "R" => ("refused x:y/z.run", Vec::new()),
+                "t" => ("failed", failed(FailureReason::Trap)),
+                _ => ("failed", failed(FailureReason::Interrupted)),
+            };
+            course.follow(&events.append(kind, data, 0));
+        }
+        course.into_trial()
+    }
+
+    fn started(id: ActorId, reason: StartReason, build: u8) -> Started {
+        Started {
+            id,
+            fork: None,
+            rows: None,
+            name: String::new(),
+            ended: false,
+            label: None,
+            state: NamedState::None,
+            limits: NamedLimits(vec![]),
+            parent: None,
+            reason,
+            resumes: false,
+            manifest: String::new(),
+            component: ComponentDigest([build; 32]),
+            incarnation: Incarnation::FIRST,
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_on_trial_until_a_call_returns_and_its_state_is_migrated_once() {
+        for (chain, expected) in [
+            ("c C", None),
+            ("u2", Some((1, Some(1)))),
+            ("u2 o2", Some((1, Some(1)))),
+            ("u2 m M", Some((1, None))),
+            ("u2 m M c C", None),
+            ("u2 m M c R", None),
+            ("u2 m M c t", Some((1, None))),
+            ("u2 m M r2", None),
+            ("u2 r2", Some((1, Some(1)))),
+            ("u2 m X t u1", None),
+            ("u2 m M c t u1", None),
+            ("u2 m X t u1 u2", Some((1, Some(1)))),
+            ("u2 m M u3", Some((2, Some(2)))),
+            ("u2 u3", Some((1, Some(1)))),
+            ("u2 c C u1", Some((2, Some(2)))),
+        ] {
+            assert_eq!(trial(chain), expected, "{chain}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_new_build_is_told_from_others() {
+        let fault = |chain: &str| course(chain).map(|trial| (trial.fault, trial.has_written_rows));
+        assert_eq!(fault("u2 m t"), Some((Some(TrialFault::Migrate), false)));
+        assert_eq!(fault("u2 m i"), Some((Some(TrialFault::Migrate), false)));
+        assert_eq!(fault("u2 m X t"), Some((Some(TrialFault::Migrate), false)));
+        assert_eq!(fault("u2 m w M c t"), Some((Some(TrialFault::Call), true)));
+        assert_eq!(fault("u2 m M c i"), Some((None, false)));
+        assert_eq!(fault("u2 m M t"), Some((None, false)), "not in a call");
+        assert_eq!(fault("u2 m M c t o2"), Some((None, false)), "it has begun again since");
+    }
+}
