@@ -64,9 +64,9 @@ pub(super) fn new(args: &NewArgs) -> Done {
     };
     let new = NewProject { name: &args.name, directory: &directory, dialect, template };
     create(&new).map_err(Failure::no)?;
-    let (directory, name) = (directory.display(), &args.name);
+    let directory = directory.display();
     say!("{directory}: an actor to begin with; its README says more");
-    say!("  theater build {directory}");
-    say!("  theater run {directory}/{name}.toml");
+    say!("  theater dev {directory}");
+    say!("  theater test {directory}");
     Ok(())
 }

@@ -99,11 +99,13 @@ impl Template {
     }
 
     /// Scripted tests, for `theater test`.
-    pub(super) const fn scripted_tests(self) -> Option<&'static str> {
+    pub(super) const fn scripted_tests(self) -> &'static str {
         match self {
-            Self::Http => Some(include_str!("tests-http.toml.txt")),
-            Self::Empty => Some(include_str!("tests-empty.toml.txt")),
-            Self::Worker | Self::Supervisor | Self::Chat => None,
+            Self::Http => include_str!("tests-http.toml.txt"),
+            Self::Worker => include_str!("tests-worker.toml.txt"),
+            Self::Supervisor => include_str!("tests-supervisor.toml.txt"),
+            Self::Chat => include_str!("tests-chat.toml.txt"),
+            Self::Empty => include_str!("tests-empty.toml.txt"),
         }
     }
 

@@ -144,7 +144,7 @@ fn files_of(new: &NewProject<'_>) -> Vec<(String, String)> {
         own(".gitignore", IGNORED),
     ];
     files.extend(dialect.project_files().iter().map(|(path, text)| own(path, text)));
-    files.extend(template.scripted_tests().map(|text| own(&format!("tests/{}.toml", new.name), text)));
+    files.push(own(&format!("tests/{}.toml", new.name), template.scripted_tests()));
     if let Some((path, text)) = dialect.own_tests(template) {
         files.push(own(path, text));
         for (_, text) in files.iter_mut().filter(|(path, _)| path == "package.json") {
