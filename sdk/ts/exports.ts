@@ -37,6 +37,9 @@ export function exportsOf(actorClass: unknown) {
   if (typeof actorClass !== 'function') {
     throw new TypeError('the entry has no class as its default export: write `export default MyActor`');
   }
+  if (!(actorClass.prototype instanceof Actor)) {
+    throw new TypeError(`the class ${actorClass.name} is no actor: write \`class ${actorClass.name} extends Actor\``);
+  }
   const Class = actorClass as ActorClass;
 
   /** A function whose result is the next state. */

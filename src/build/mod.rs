@@ -69,6 +69,9 @@ impl Builder {
         let project = Project::of(&manifest)?;
         let (language, component) = (project.language, manifest.component_path.clone());
         if language == Language::Rust {
+            if !component.exists() {
+                Tools::begins(&component, language);
+            }
             let (bytes, beyond) = rust::build(&project, &self.tools)?;
             let changed = place(&component, &bytes)?;
             return Ok(Built { component, language, changed, beyond });
@@ -84,6 +87,7 @@ impl Builder {
         if !self.force && inputs.made(&component) {
             return Ok(Built { component, language, changed: false, beyond: Vec::new() });
         }
+        Tools::begins(&component, language);
         let program = match language {
             Language::JavaScript => javascript::build(&project, &world, &self.tools)?,
             _ => python::build(&project, &world, &self.tools)?,
@@ -95,10 +99,19 @@ impl Builder {
     }
 }
 
-/// Writes a component, unless the same one is there; tells whether it wrote.
+/// What every component begins with.
+const WASM: &[u8] = b"\0asm";
+
+/// Writes a component, unless the same one is there; tells whether it wrote. Only a component is overwritten: a manifest may name
+/// any path.
 fn place(component: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
     if fs::read(component).is_ok_and(|there| there == bytes) {
         return Ok(false);
+    }
+    if fs::read(component).is_ok_and(|there| !there.starts_with(WASM)) {
+        let why = "a file is there that is no component, and a build would overwrite it: component_path of the manifest names \
+                   the file that a build makes, such as dist/NAME.wasm";
+        return Err(BuildError::Project(component.to_owned(), why.into()));
     }
     let directory = component.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(at(directory))?;

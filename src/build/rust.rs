@@ -69,6 +69,6 @@ mod tests {
         let listed = "/a/till.wasm: /a/src/lib.rs /b/my\\ lib/src/lib.rs /a/src/till.rs\n";
         fs::write(place.path().join("till.d"), listed).expect("written");
         assert_eq!(sources_beyond(Path::new("/a"), &component), [Path::new("/b/my lib/src/lib.rs")]);
-        assert_eq!(sources_beyond(Path::new("/a"), &place.path().join("other.wasm")), [Path::new(""); 0]);
+        assert!(sources_beyond(Path::new("/a"), &place.path().join("other.wasm")).is_empty());
     }
 }

@@ -11,6 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::{BuildError, at};
+use super::project::Language;
 
 /// Runs programs, and keeps toolchains.
 pub(super) struct Tools {
@@ -34,7 +35,8 @@ impl Tools {
     /// said.
     pub(super) fn run(&self, command: &mut Command, remedy: &'static str) -> Result<Vec<u8>, BuildError> {
         let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // A tool's own backtrace tells nothing about the actor.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).env_remove("RUST_BACKTRACE");
         if self.verbose {
             let words = std::iter::once(command.get_program()).chain(command.get_args());
             let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
@@ -54,6 +56,11 @@ impl Tools {
         let said = [done.stderr, done.stdout].map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
         let said = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
         Err(BuildError::Tool { what: program, status: how(done.status), said })
+    }
+
+    /// Says that a build begins, which may take a while.
+    pub(super) fn begins(component: &Path, language: Language) {
+        say(&format!("building {} ({})\n", component.display(), language.name()));
     }
 
     /// The directory of a toolchain. If it is not there yet, `install` fills it.

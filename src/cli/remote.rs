@@ -92,7 +92,10 @@ pub(super) fn status(one: &OneActor) -> Done {
     show::status(&actor);
     if actor.failure.is_some() {
         let length = chain_length(&mut client, &actor.id)?;
-        show::line(&format!("\nwhat led to it (all of it: theater events {}):", actor.name));
+        show::line(&format!(
+            "\nwhat led to it (all of it: theater events {}):",
+            actor.path.as_ref().unwrap_or(&actor.id)
+        ));
         let mut source = ActorHistory::Running { client, id: actor.id };
         let shown = source.each(length.saturating_sub(LED_TO_IT), |event| {
             show::event(&event, None);

@@ -176,7 +176,8 @@ impl GivenManifest {
         let settings = Settings::of_environment(None, &[]).map_err(refused)?;
         let manifest = Manifest::load(path, &settings.actor_limits()).map_err(Failure::no)?;
         let component = manifest.read_component().map_err(Failure::no)?;
-        let other = OtherBuild { config: manifest.plain_values.all(), limits: Some(Arc::clone(&manifest.limits)) };
+        let other =
+            OtherBuild { config: Some(manifest.plain_values.all()), limits: Some(Arc::clone(&manifest.limits)) };
         Ok(Self { component, other })
     }
 }

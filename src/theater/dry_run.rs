@@ -21,13 +21,16 @@ pub(super) fn dry_run(
     let reader = journal.reader().map_err(|error| error.to_string())?;
     let from = reader.nth_last_call(actor, last).map_err(|error| error.to_string())?;
     let Some(from) = from else { return Ok(DryRun::default()) };
+    // The actor goes on meanwhile: what it does from here on is not looked at.
+    let head = reader.head(actor).map_err(|error| error.to_string())?;
+    let upto = head.map_or(from, |head| head.sequence);
     let recording = Recording::of_journal(reader, actor);
     let component = Arc::clone(spec.program.component());
     let build =
-        OtherBuild { config: spec.manifest.plain_values.all(), limits: Some(Arc::clone(&spec.manifest.limits)) };
+        OtherBuild { config: Some(spec.manifest.plain_values.all()), limits: Some(Arc::clone(&spec.manifest.limits)) };
     let (engine, (to, found)) = (Arc::clone(engine), crossbeam_channel::bounded(1));
     let thread = thread::spawn_sized("dry-run", THREAD_STACK_BYTES, move || {
-        let _ = to.send(actor::dry_run(&engine, &recording, (&component, build), from));
+        let _ = to.send(actor::dry_run(&engine, &recording, (&component, build), from..=upto));
     });
     let thread = thread.map_err(|error| format!("no thread for the dry run: {error}"))?;
     thread.join().map_err(|panic| panic.to_string())?;

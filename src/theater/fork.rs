@@ -12,10 +12,10 @@ use crate::base::limits::ActorLimits;
 use crate::base::thread;
 use crate::base::wait;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::Started;
-use crate::chain::{ComponentDigest, Link};
+use crate::chain::data::{StartReason, Started};
+use crate::chain::{ChainEvent, ComponentDigest, EventKind, Link, MIGRATE};
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
-use crate::journal::{JournalDown, JournalError, JournalHandle, JournalReader, TableAt};
+use crate::journal::{ActorKey, JournalDown, JournalError, JournalHandle, JournalReader, ReadResult, TableAt};
 use crate::manifest::Manifest;
 use crate::system::{ForkRequest, LifecycleError};
 
@@ -76,7 +76,7 @@ impl Origin {
             let last = head.map_or("it has none".to_owned(), |head| format!("its last is event {}", head.sequence));
             return Err(format!("event {at} is not on the chain of actor {}: {last}", actor.id).into());
         };
-        let started = reader.started_before(actor, at).map_err(unreadable)?;
+        let started = build_at(&reader, actor, at).map_err(unreadable)?;
         let started = started.ok_or_else(|| format!("the chain of actor {} has no beginning", actor.id))?;
         let started =
             Started::from_cbor(&started.data).map_err(|error| format!("event {}: {error}", started.sequence))?;
@@ -143,5 +143,38 @@ impl Origin {
             return Err(format!("replay came to the end of event {last} and not of {at}").into());
         }
         Ok(replayed.state)
+    }
+}
+
+/// The start of the incarnation whose build fits the state that the actor had at event `at`. As long as `migrate` has not returned,
+/// that is the build before the upgrade.
+fn build_at(reader: &JournalReader, actor: ActorKey, at: u64) -> ReadResult<Option<ChainEvent>> {
+    let mut started = reader.started_before(actor, at)?;
+    let is_upgrade = |event: &mut ChainEvent| event.read().is_ok_and(|it: Started| it.reason == StartReason::Upgrade);
+    while let Some(upgrade) = started.take_if(is_upgrade) {
+        if !is_to_be_migrated(reader, actor, upgrade.sequence, at)? {
+            return Ok(Some(upgrade));
+        }
+        started = reader.started_before(actor, upgrade.sequence.saturating_sub(1))?;
+    }
+    Ok(started)
+}
+
+/// Whether the incarnation that event `start` has begun calls `migrate` first, and this has not returned at event `at`.
+fn is_to_be_migrated(reader: &JournalReader, actor: ActorKey, start: u64, at: u64) -> ReadResult<bool> {
+    const LOOKED_AT: u64 = 256;
+    let mut next = start + 1;
+    loop {
+        let events = reader.events(actor, next, LOOKED_AT, usize::MAX)?;
+        let Some(last) = events.last() else { return Ok(false) };
+        next = last.sequence + 1;
+        for event in &events {
+            match event.kind() {
+                Some(EventKind::Call) if *event.event_type != *MIGRATE.call => return Ok(false),
+                Some(EventKind::Return) => return Ok(event.sequence > at),
+                Some(EventKind::Refused | EventKind::Failed | EventKind::Stopped) => return Ok(true),
+                _ => {}
+            }
+        }
     }
 }

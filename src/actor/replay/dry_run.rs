@@ -4,6 +4,7 @@
 //! with that state, which it has migrated if it exports `migrate`, on a new instance. Its state after the call is compared with the
 //! recorded one, migrated too. The rest is a comparison of outcomes ([`outcomes`](super::outcomes)).
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::outcomes::answers::RecordedAnswers;
@@ -26,15 +27,16 @@ const LISTED: usize = 200;
 /// The state of an actor.
 type StateOf = Option<Arc<[u8]>>;
 
-/// Makes the calls of a recording again from event `from` on, under `component` with what else is of its build.
+/// Makes the calls of a recording again that lie within `events`, under `component` with what else is of its build.
 pub(crate) fn dry_run(
     engine: &GuestEngine,
     recording: &Recording,
     (component, build): (&[u8], OtherBuild),
-    from: u64,
+    events: RangeInclusive<u64>,
 ) -> Result<DryRun, ReplayError> {
+    let from = *events.start();
     let ReplayStretch { start, .. } = recording.stretch_to(from)?;
-    let stretch = ReplayStretch { start, last: None };
+    let stretch = ReplayStretch { start, last: Some(*events.end()) };
     let mut stage = Stage::new(engine);
     let program = stage.program(component)?;
     let (tape, again) = (recording.tape(&stretch)?, recording.tape(&stretch)?);

@@ -43,8 +43,8 @@ pub(crate) enum ComparedTransitions {
 /// What the other build has in place of what was recorded.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OtherBuild {
-    /// The values of `[config]` of its manifest, each as JSON, for keys that no recorded call has asked for.
-    pub(crate) config: BTreeMap<String, Vec<u8>>,
+    /// The values of `[config]` of its manifest, each as JSON; none if it has no manifest, and the recorded values apply.
+    pub(crate) config: Option<BTreeMap<String, Vec<u8>>>,
     /// The limits of its manifest; none if the recorded ones apply.
     pub(crate) limits: Option<Arc<Limits>>,
 }

@@ -85,6 +85,9 @@ pub(crate) struct NewProject<'a> {
     pub(crate) template: Template,
 }
 
+/// Names that are another's: the manifest would be Python's project file, or the package that of the library or of a language.
+const TAKEN_NAMES: [&str; 7] = ["alloc", "core", "proc-macro", "pyproject", "std", "test", "theater-actor"];
+
 /// The longest name of a new project.
 const LONGEST_NAME: usize = 64;
 
@@ -92,12 +95,13 @@ const LONGEST_NAME: usize = 64;
 pub(crate) fn create(new: &NewProject<'_>) -> Result<Vec<PathBuf>, BuildError> {
     let refused = |why: String| Err(BuildError::Project(new.directory.to_owned(), why));
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    // Its manifest would be the project file of Python.
-    let starts_well =
-        new.name != "pyproject" && new.name.starts_with(|c: char| c.is_ascii_lowercase()) && !new.name.ends_with('-');
+    let starts_well = !TAKEN_NAMES.contains(&new.name)
+        && new.name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !new.name.ends_with('-');
     if !starts_well || !new.name.chars().all(is_plain) || new.name.len() > LONGEST_NAME {
         return refused(format!(
-            "\"{}\" is no name for a project: use small letters, digits and hyphens, a letter first, at most {LONGEST_NAME}",
+            "\"{}\" is no name for a project: use small letters, digits and hyphens, a letter first, at most {LONGEST_NAME}, and no \
+             name that is taken, such as test or std",
             new.name
         ));
     }
@@ -204,7 +208,7 @@ mod tests {
     fn a_name_that_is_no_name_is_refused_and_makes_nothing() {
         let place = tempfile::tempdir().expect("a directory");
         let long = "a".repeat(LONGEST_NAME + 1);
-        for name in ["", "-a", "a-", "A", "a b", "../a", "1a", "ä", "pyproject", &long] {
+        for name in ["", "-a", "a-", "A", "a b", "../a", "1a", "ä", "pyproject", "theater-actor", "test", &long] {
             let directory = place.path().join("new");
             let why = new(name, &directory, Dialect::Python).expect_err("refused").to_string();
             assert!(why.contains("no name for a project"), "{why}");

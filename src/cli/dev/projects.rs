@@ -103,7 +103,13 @@ impl Projects {
 fn upgrade(theater: &TheaterHandle, actor: &ActorInfo, manifest: &Path) {
     let (name, begun) = (visible(&actor.name), clock::now());
     match theater.upgrade(actor.id, Some(ActorSource::file(manifest))) {
-        Ok(()) => line(&format!("{name} goes on with the new build after {:.1} s", clock::since(begun).as_secs_f64())),
+        Ok(()) => {
+            line(&format!("{name} goes on with the new build after {:.1} s", clock::since(begun).as_secs_f64()));
+            let addresses = theater.actor(actor.id).map(|now| now.addresses).unwrap_or_default();
+            for address in addresses.iter().filter(|address| !actor.addresses.contains(address)) {
+                line(&format!("actor       {name:<12} {address}"));
+            }
+        }
         Err(why) => stderr::tell(&format!("theater: {name} goes on with the build that it has: {why}")),
     }
 }

@@ -55,7 +55,8 @@ impl PresentBuild {
         let manifest = Manifest::load(path, allowed).map_err(Failure::no)?;
         let component = manifest.read_component().map_err(Failure::no)?;
         let program = program_to_compare(engine, &component).map_err(Failure::no)?;
-        let other = OtherBuild { config: manifest.plain_values.all(), limits: Some(Arc::clone(&manifest.limits)) };
+        let other =
+            OtherBuild { config: Some(manifest.plain_values.all()), limits: Some(Arc::clone(&manifest.limits)) };
         Ok(Self { name: manifest.name.clone(), program, other })
     }
 }

@@ -103,8 +103,14 @@ impl TheaterHandle {
         let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
         self.refuse_circle(id)?;
         self.journal.has_room()?;
+        let has_ended = self.actor(id).is_some_and(|actor| !actor.status.is_alive());
         let asked = self.control.upgrade(UpgradeRequest { actor, manifest: source });
-        self.once_on_disk(answer(&asked).map(drop))
+        let upgraded = self.once_on_disk(answer(&asked).map(drop));
+        // An upgrade that is taken back leaves the actor as it was: ended.
+        if upgraded.is_err() && has_ended && self.actor(id).is_some_and(|actor| actor.status.is_alive()) {
+            self.stop(id)?;
+        }
+        upgraded
     }
 
     /// Whether an actor has been started from another manifest or component than lie on disk now.

@@ -1,6 +1,7 @@
 //! How host calls of another build are answered in a comparison of outcomes.
 //!
-//! A recorded call of the same function with the same parameters gives its answer, each one once, in order. If there is none:
+//! `[config]` is that of the other build's manifest, if it has one. Of other functions, a recorded call with the same parameters gives
+//! its answer, each one once, in order. If there is none:
 //! the clock, random bytes, the log and `[config]` are answered here; a call that others notice gets the next answer of its
 //! function, because its other parameters are told as a difference anyway; anything else has no answer.
 
@@ -17,11 +18,13 @@ use crate::guest::{AskedHost, HostAnswers, Interruption};
 use crate::handlers::is_noticed;
 use crate::promise::{DEFER, MONITOR, REQUEST_ASYNC};
 
+const CONFIG: &str = "ntwk:theater/config.get";
+
 pub(in crate::actor::replay) struct RecordedAnswers {
     recorded: Vec<RecordedHostCall>,
     unix_ms: u64,
     random: SeededBytes,
-    config: BTreeMap<String, Vec<u8>>,
+    config: Option<BTreeMap<String, Vec<u8>>>,
     /// The recorded host calls whose answers were given, each with the sequence of the call that got it.
     given: Vec<(u64, u64)>,
 }
@@ -40,7 +43,7 @@ impl RecordedAnswers {
     pub(in crate::actor::replay) fn of(
         call: &ChainEvent,
         within: &[ChainEvent],
-        config: &BTreeMap<String, Vec<u8>>,
+        config: &Option<BTreeMap<String, Vec<u8>>>,
     ) -> Self {
         let (mut recorded, mut intended) = (Vec::new(), None);
         for event in within {
@@ -88,9 +91,9 @@ impl RecordedAnswers {
                 Some(self.random.draw(n).to_cbor())
             }
             "ntwk:theater/runtime.log" => Some(().to_cbor()),
-            "ntwk:theater/config.get" => {
+            CONFIG => {
                 let (key,) = <(String,)>::from_cbor(call.params).ok()?;
-                Some(self.config.get(&key).cloned().to_cbor())
+                Some(self.config.as_ref().and_then(|config| config.get(&key)).cloned().to_cbor())
             }
             _ if [DEFER.full, REQUEST_ASYNC.full, MONITOR.full].contains(&full) => {
                 Some(Ok::<u64, String>(call.sequence).to_cbor())
@@ -104,16 +107,22 @@ impl RecordedAnswers {
 impl HostAnswers for RecordedAnswers {
     fn answer(&mut self, call: &AskedHost<'_>) -> Result<Vec<u8>, Interruption> {
         let full = call.function.full;
+        if full == CONFIG && self.config.is_some() {
+            // The other build has a manifest of its own.
+            return self.own(call).ok_or_else(|| unanswered(call));
+        }
         let exact = self.take(call.sequence, |it| it.function == full && it.params == call.params);
         let similar =
             exact.or_else(|| if is_noticed(full) { self.take(call.sequence, |it| it.function == full) } else { None });
-        similar.or_else(|| self.own(call)).ok_or_else(|| {
-            let params = Value::parse(call.params).map_or(Json::Null, |value| value.to_json());
-            Interruption::Unanswered(json!({ "call": full, "params": params }).to_string())
-        })
+        similar.or_else(|| self.own(call)).ok_or_else(|| unanswered(call))
     }
 
     fn unix_ms(&self) -> u64 {
         self.unix_ms
     }
+}
+
+fn unanswered(call: &AskedHost<'_>) -> Interruption {
+    let params = Value::parse(call.params).map_or(Json::Null, |value| value.to_json());
+    Interruption::Unanswered(json!({ "call": call.function.full, "params": params }).to_string())
 }
