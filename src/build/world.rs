@@ -126,7 +126,9 @@ mod tests {
     }
 
     fn world_with(handlers: &[&str], code: &str) -> World {
-        let granted: String = handlers.iter().map(|handler| format!("[[handlers]]\ntype = \"{handler}\"\n")).collect();
+        let config = |handler: &str| if handler.ends_with("-server") { "config = { port = 0 }\n" } else { "" };
+        let granted = handlers.iter().map(|it| format!("[[handlers]]\ntype = \"{it}\"\n{}", config(it)));
+        let granted: String = granted.collect();
         let text = format!("name = \"a\"\ncomponent_path = \"a.wasm\"\n{granted}");
         let manifest = Manifest::parse(Path::new("a.toml"), text.into(), &ActorLimits::default()).expect("a manifest");
         let mut world = World::of(&manifest).expect("a world");
@@ -167,6 +169,7 @@ mod tests {
         assert_eq!(names(&other.exports), simple);
         let wanted = ["actor", "connection-handlers", "message-server-client", "reply-handlers", "stream-handlers"];
         assert_eq!(names(&both.exports), wanted);
+        assert!(world_with(&[], "def migrate(self, before, from_digest):").exports.contains("migration"));
         let ungranted = world_with(&[], "handleStream handleConnection");
         assert_eq!(names(&ungranted.exports), ["actor", "message-server-client", "reply-handlers"]);
     }
