@@ -1,5 +1,5 @@
 // The exports of a component, made from the class of an actor. A build calls this; an actor does not.
-import type { Actor, ActorClass, ChildEvent, Down } from './actor';
+import { Actor, type ActorClass, type ChildEvent, type Down } from './actor';
 import { fromJson, toJson } from './bytes';
 import { wholeResponse, type HttpRequest, type HttpResponse } from './http';
 import { shown } from './log';
