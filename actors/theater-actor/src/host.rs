@@ -5,8 +5,8 @@
 
 /// The runtime's log, and the actor's own history. Needs no handler.
 pub mod runtime {
-    use crate::wit::runtime as wit;
     pub use crate::bindings::host::ntwk::theater::types::{Chain, Event, MetaEvent};
+    use crate::wit::runtime as wit;
 
     /// Writes a line to the runtime's log.
     pub fn log(line: &str) {
@@ -54,8 +54,8 @@ pub mod runtime {
 pub mod config {
     use serde::de::DeserializeOwned;
 
-    use crate::wit::config as wit;
     use crate::json;
+    use crate::wit::config as wit;
 
     /// Returns the value of a key, or `None` if the manifest has no such key. A table is one value, with all that is in it.
     ///
@@ -79,9 +79,9 @@ pub mod messages {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
+    use crate::json;
     use crate::wit::async_requests as later;
     use crate::wit::message_server_host as wit;
-    use crate::json;
 
     /// Puts a message into the mailbox of `actor`.
     ///
@@ -197,8 +197,8 @@ pub mod replies {
     use serde::Serialize;
 
     use crate::HttpResponse;
-    use crate::wit::deferred_replies as wit;
     use crate::json;
+    use crate::wit::deferred_replies as wit;
 
     /// Puts off the answer to the call that this actor is in, and returns the token with which it is given later. If this call
     /// returns `Ok`, nobody gets the value; `Err` is the answer, and ends the token.
@@ -233,8 +233,8 @@ pub mod replies {
 pub mod supervisor {
     use serde::de::DeserializeOwned;
 
-    use crate::wit::{labels, supervisor as wit};
     use crate::json;
+    use crate::wit::{labels, supervisor as wit};
     pub use wit::ChainEvent;
 
     /// Starts the actor that the manifest at `manifest` describes, waits for its `init`, and returns its id. The path
@@ -398,8 +398,8 @@ pub mod random {
 pub mod timer {
     use serde::Serialize;
 
-    use crate::wit::timer as wit;
     use crate::json;
+    use crate::wit::timer as wit;
     pub use wit::PendingTimer;
 
     /// Sets a timer that is due after this many milliseconds.
@@ -461,8 +461,8 @@ pub mod table {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use crate::wit::table as wit;
     use crate::json;
+    use crate::wit::table as wit;
     pub use wit::{Page, Row};
 
     /// Returns the value of a key, which was written by [`put`].

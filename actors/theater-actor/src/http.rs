@@ -19,7 +19,8 @@ impl HttpRequest {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         // What decodes to no text stays as it is.
         let plain = |part: &str| decoded(part, true).unwrap_or_else(|| part.to_owned());
-        let split = |pair: &str| pair.split_once('=').map_or((plain(pair), String::new()), |(k, v)| (plain(k), plain(v)));
+        let split =
+            |pair: &str| pair.split_once('=').map_or((plain(pair), String::new()), |(k, v)| (plain(k), plain(v)));
         pairs.map(split).collect()
     }
 
@@ -123,7 +124,8 @@ mod tests {
     #[test]
     fn queries_and_cookies_are_taken_apart() {
         let headers = vec![("Cookie".into(), "a=1; b=x=y".into())];
-        let request = HttpRequest { method: "GET".into(), uri: "/?q=a+b%26c&q=2&flag&%FF=1".into(), headers, body: None };
+        let request =
+            HttpRequest { method: "GET".into(), uri: "/?q=a+b%26c&q=2&flag&%FF=1".into(), headers, body: None };
         assert_eq!(request.query()[0], ("q".into(), "a b&c".into()));
         assert_eq!(request.query_param("q").as_deref(), Some("2"));
         assert_eq!(request.query_param("flag").as_deref(), Some(""));

@@ -33,11 +33,11 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::HttpResponse;
 use crate::bindings::host::ntwk::theater::connections::{NotQueued, NotQueuedReason};
 use crate::bindings::host::ntwk::theater::supervisor::ChainEvent;
 use crate::bindings::host::ntwk::theater::timer::PendingTimer;
 use crate::bindings::host::ntwk::theater::types::Chain;
-use crate::HttpResponse;
 
 /// 2026-01-01T00:00:00Z.
 const BEGINNING: u64 = 1_767_225_600_000;
