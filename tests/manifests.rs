@@ -183,7 +183,6 @@ fn a_manifest_that_is_none_is_named() {
     let wasm = component("probe");
     for (manifest, expected) in [
         (stage.path().join("nowhere.toml"), "cannot read the manifest: No such file"),
-        (stage.path().to_owned(), "not a regular file"),
         (stage.file("empty.toml", ""), "the key \"name\" is missing"),
         (stage.file("nameless.toml", "component_path = \"x\""), "the key \"name\" is missing: the actor's name"),
         (stage.file("bodiless.toml", "name = \"x\""), "the key \"component_path\" is missing"),
@@ -201,6 +200,9 @@ fn a_manifest_that_is_none_is_named() {
         assert!(why.contains(manifest.to_str().expect("a path")) && why.contains(expected), "{why}");
         assert!(why.len() < 800, "{}: {why}", manifest.display());
     }
+    // To `run`, a directory stands for the manifests in it.
+    let directory = theater(&["check", stage.path().to_str().expect("a path")], None);
+    assert!(text(&directory.stderr).contains("not a regular file"), "{}", text(&directory.stderr));
 }
 
 #[test]
