@@ -8,6 +8,7 @@ mod websocket;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use projects::{Python, Rust, TypeScript, built};
 use serde_json::{Value, json};
@@ -32,17 +33,29 @@ fn begun(stage: &Stage, lang: &str, template: &str) -> Option<PathBuf> {
     Some(directory)
 }
 
+/// What cargo has built of the packages that all projects in Rust have in common. Each project's own package has the same name, so
+/// one project at a time is built there.
+static BUILT_BY_CARGO: Mutex<&str> = Mutex::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/new-projects"));
+
 /// A new project builds, and its own test passes.
 fn passes_its_test(lang: &str, template: &str) {
     let stage = Stage::new();
     let Some(directory) = begun(&stage, lang, template) else { return };
-    let mut test = Command::new("sh");
+    let target = (lang == "rust").then(|| BUILT_BY_CARGO.lock().unwrap_or_else(PoisonError::into_inner));
+    let run = |program: &str| {
+        let mut command = Command::new(program);
+        target.iter().for_each(|target| _ = command.env("CARGO_TARGET_DIR", **target));
+        command
+    };
+    let mut test = run("sh");
     test.arg(directory.join("test.sh")).env("THEATER", support::THEATER);
     let tested = test.env("THEATER_CODE_CACHE", support::code_cache()).output().expect("sh");
     let said = (text(&tested.stdout), text(&tested.stderr));
     assert!(tested.status.success() && said.0.contains("the tests pass"), "{lang}, {template}: {said:?}");
     // Those of its language are another test's.
-    let tested = theater(&["test", directory.to_str().expect("UTF-8"), "--scripted"], None);
+    let mut test = run(support::THEATER);
+    test.arg("test").arg(&directory).arg("--scripted").env("THEATER_CODE_CACHE", support::code_cache());
+    let tested = test.output().expect("the binary");
     assert!(tested.status.success(), "{lang}, {template}: {}{}", text(&tested.stdout), text(&tested.stderr));
     assert!(text(&tested.stdout).contains("ok      till.toml: "), "{}", text(&tested.stdout));
     let left = std::fs::read_dir(&directory).expect("a directory").map(|it| it.expect("a file").file_name());

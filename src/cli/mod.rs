@@ -36,6 +36,7 @@ mod sql;
 mod stderr;
 mod table;
 mod test;
+mod toolchain;
 mod top;
 mod upgrade;
 

@@ -11,8 +11,9 @@ use clap::Args;
 
 use super::config::refused;
 use super::show::{line, print_json, say};
+use super::toolchain::ToolchainArgs;
 use super::{Done, Failure, file_or_none};
-use crate::build::{BuildError, Builder, NativeTests, manifests_of, native_tests, toolchains_of_the_user};
+use crate::build::{BuildError, Builder, NativeTests, manifests_of, native_tests};
 use crate::config::Settings;
 use crate::guest::GuestEngine;
 use crate::rehearsal::{Rehearser, TestFile, TestedScript};
@@ -43,12 +44,8 @@ pub(super) struct TestArgs {
     /// Write the outcome as JUnit XML too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Print what the actors log, and the commands that are run
-    #[arg(long, short)]
-    verbose: bool,
-    /// Where toolchains are kept, and installed if they are missing [default: theater/toolchains among your caches]
-    #[arg(long, value_name = "DIR", env = "THEATER_TOOLCHAINS")]
-    toolchains: Option<PathBuf>,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
     /// The configuration file whose limits apply [default: theater.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
@@ -87,7 +84,7 @@ pub(super) fn test(args: &TestArgs) -> Done {
         Err(BuildError::Project(..)) => Vec::new(),
         Err(error) => return Err(Failure::no(error)),
     };
-    let builder = builder(args)?;
+    let builder = args.toolchain.builder(false)?;
     if !args.no_build {
         for manifest in &manifests {
             builder.build(manifest, &settings.actor_limits()).map_err(|error| match error {
@@ -113,14 +110,6 @@ pub(super) fn test(args: &TestArgs) -> Done {
         native(&args.dir, &builder, &mut results)?;
     }
     results.conclude()
-}
-
-fn builder(args: &TestArgs) -> Result<Builder, Failure> {
-    let toolchains = args.toolchains.clone().filter(|path| !path.as_os_str().is_empty());
-    let toolchains = toolchains.or_else(toolchains_of_the_user).ok_or_else(|| {
-        Failure::no("no directory for toolchains: set HOME or THEATER_TOOLCHAINS, or give --toolchains DIR")
-    })?;
-    Ok(Builder::new(toolchains, args.verbose, false))
 }
 
 /// The files of this kind in the directory `tests` of the project, in the order of their names.
@@ -219,7 +208,7 @@ impl Results<'_> {
             for failure in failures {
                 failure.lines().for_each(|text| line(&format!("    {text}")));
             }
-            if self.args.verbose || !is_ok {
+            if self.args.toolchain.verbose || !is_ok {
                 let logged = logs.iter().flat_map(|text| text.lines());
                 logged.for_each(|text| say!("    log: {text}"));
             }

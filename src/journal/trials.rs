@@ -13,8 +13,14 @@ use crate::chain::{EventKind, MIGRATE, UpgradeCourse, UpgradeTrial};
 impl JournalReader {
     /// The upgrade under whose build no call has returned yet; none of most actors, which takes a look at their last events.
     pub(crate) fn upgrade_trial(&self, actor: ActorKey) -> ReadResult<Option<UpgradeTrial>> {
+        let Some(head) = self.head(actor)? else { return Ok(None) };
+        self.upgrade_trial_at(actor, head.sequence)
+    }
+
+    /// The same as it was after event `at`.
+    pub(crate) fn upgrade_trial_at(&self, actor: ActorKey, at: u64) -> ReadResult<Option<UpgradeTrial>> {
         let mut first = None;
-        self.walk_from_the_end(actor, |event| {
+        self.walk_from(actor, at, |event| {
             match kind(event) {
                 Some(EventKind::Return) if *event.event_type != *MIGRATE.returned => return Ok(Break(())),
                 Some(EventKind::Refused) if *event.event_type != *MIGRATE.refused => return Ok(Break(())),
@@ -33,7 +39,8 @@ impl JournalReader {
         let Some(before) = self.started_before(actor, first.saturating_sub(1))? else { return Ok(None) };
         let Ok(started) = before.read::<Started>() else { return Ok(None) };
         let mut course = UpgradeCourse::within(before.sequence, &started);
-        self.events(actor, first, u64::MAX, usize::MAX)?.iter().for_each(|event| course.follow(event));
+        let events = self.events(actor, first, at - first + 1, usize::MAX)?;
+        events.iter().for_each(|event| course.follow(event));
         Ok(course.into_trial())
     }
 

@@ -73,7 +73,7 @@ struct TestKeys {
 }
 
 #[derive(Deserialize)]
-struct HostKeys {
+struct HostAnswerKeys {
     call: Spanned<String>,
     params: Option<Vec<WrittenValue>>,
     returns: Option<WrittenValue>,
@@ -221,7 +221,7 @@ impl TestReader<'_> {
             }
             DeValue::Table(table) => {
                 self.source.check_keys(table, &["call", "params", "returns", "fails"], " of \"effects\"")?;
-                let keys: HostKeys = self.keys(item, section)?;
+                let keys: HostAnswerKeys = self.keys(item, section)?;
                 let answer = self.answer(&keys)?;
                 WrittenCall::with_answer(answer).map_err(|why| self.source.error(Some(item.span().start), why))
             }
@@ -245,7 +245,7 @@ impl TestReader<'_> {
         answers.collect()
     }
 
-    fn answer(&self, keys: &HostKeys) -> Result<ScriptedAnswer, ManifestError> {
+    fn answer(&self, keys: &HostAnswerKeys) -> Result<ScriptedAnswer, ManifestError> {
         let at = keys.call.span().start;
         let params = keys.params.as_ref().map(|params| params.iter().map(WrittenValue::shown).collect::<Vec<Json>>());
         let (returns, fails) = (keys.returns.as_ref().map(|it| &it.0), keys.fails.as_ref().map(|it| &it.0));

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use crate::base::clock::Moment;
 use crate::base::seeded_bytes::SeededBytes;
 use crate::chain::cbor::Cbor;
 use crate::guest::AskedHost;
 use crate::guest::wit::PendingTimer;
 use crate::promise::{CRON, DEFER, EVERY, MONITOR, REQUEST_ASYNC, SET, SET_AT};
-use crate::system::Cron;
+use crate::system::{Cron, DueTime, MissedRounds, Schedule};
 
 /// 2026-01-01T00:00:00Z.
 const DEFAULT_UNIX_MS: u64 = 1_767_225_600_000;
@@ -22,13 +24,7 @@ pub(super) struct SetTimer {
     pub(super) of: u64,
     /// Which round is due, counted from 1.
     pub(super) round: u64,
-    rounds: Rounds,
-}
-
-enum Rounds {
-    One,
-    Every(u64),
-    Cron(Cron),
+    schedule: Schedule,
 }
 
 pub(super) struct Simulated {
@@ -123,26 +119,26 @@ impl Simulated {
     /// The timer that a host call sets, or why it cannot be set; `None` if the call sets none.
     fn wanted_timer(&self, call: &AskedHost<'_>) -> Option<(String, Result<SetTimer, String>)> {
         let (full, params, of) = (call.function.full, call.params, call.sequence);
-        let timer = |due, message, rounds| Ok(SetTimer { due, message, of, round: 1, rounds });
+        let timer = |due, message, schedule| Ok(SetTimer { due, message, of, round: 1, schedule });
         if full == SET.full {
             let (key, after, message) = <(String, u64, Vec<u8>)>::from_cbor(params).ok()?;
-            return Some((key, timer(self.unix_ms.saturating_add(after), message, Rounds::One)));
+            return Some((key, timer(self.unix_ms.saturating_add(after), message, Schedule::Once)));
         }
         if full == SET_AT.full {
             let (key, due, message) = <(String, u64, Vec<u8>)>::from_cbor(params).ok()?;
-            return Some((key, timer(due, message, Rounds::One)));
+            return Some((key, timer(due, message, Schedule::Once)));
         }
         if full == EVERY.full {
             let (key, ms, message) = <(String, u64, Vec<u8>)>::from_cbor(params).ok()?;
             let due = self.unix_ms.saturating_add(ms);
             let refused = || Err("every 0 ms: the rounds of a timer are at least 1 ms apart".to_owned());
-            return Some((key, if ms == 0 { refused() } else { timer(due, message, Rounds::Every(ms)) }));
+            return Some((key, if ms == 0 { refused() } else { timer(due, message, Schedule::Every { ms }) }));
         }
         if full == CRON.full {
             let (key, expression, zone, message) = <(String, String, String, Vec<u8>)>::from_cbor(params).ok()?;
             let set = Cron::parse(&expression, &zone).and_then(|cron| {
                 let due = cron.next_after(self.unix_ms).ok_or("no calendar goes as far as the next match")?;
-                timer(due, message, Rounds::Cron(cron))
+                timer(due, message, Schedule::Cron(Arc::new(cron)))
             });
             return Some((key, set));
         }
@@ -164,14 +160,12 @@ impl Simulated {
             return Err(format!("no timer \"{key}\" is pending; {there}"));
         };
         self.unix_ms = self.unix_ms.max(fired.due);
-        let next = match &fired.rounds {
-            Rounds::One => None,
-            Rounds::Every(ms) => Some((fired.due.saturating_add(*ms), Rounds::Every(*ms))),
-            Rounds::Cron(cron) => cron.next_after(fired.due).map(|due| (due, Rounds::Cron(cron.clone()))),
-        };
-        if let Some((due, rounds)) = next {
-            let (message, of, round) = (fired.message.clone(), fired.of, fired.round + 1);
-            self.timers.insert(key.to_owned(), SetTimer { due, message, of, round, rounds });
+        // The clock stands at the time of the round, so none is missed.
+        let now = Moment { unix_ms: fired.due, boot_ms: 0 };
+        if let Some(next) = fired.schedule.next(DueTime::at(fired.due), now, MissedRounds::MakeUp) {
+            let (message, schedule) = (fired.message.clone(), fired.schedule.clone());
+            let (due, of, round) = (next.unix_ms, fired.of, fired.round + 1);
+            self.timers.insert(key.to_owned(), SetTimer { due, message, of, round, schedule });
         }
         Ok(fired)
     }

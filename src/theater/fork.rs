@@ -12,10 +12,10 @@ use crate::base::limits::ActorLimits;
 use crate::base::thread;
 use crate::base::wait;
 use crate::chain::cbor::Cbor;
-use crate::chain::data::{StartReason, Started};
-use crate::chain::{ChainEvent, ComponentDigest, EventKind, Link, MIGRATE};
+use crate::chain::data::Started;
+use crate::chain::{ComponentDigest, Link, MIGRATE};
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
-use crate::journal::{ActorKey, JournalDown, JournalError, JournalHandle, JournalReader, ReadResult, TableAt};
+use crate::journal::{JournalDown, JournalError, JournalHandle, JournalReader, TableAt};
 use crate::manifest::Manifest;
 use crate::system::{ForkRequest, LifecycleError};
 
@@ -76,7 +76,7 @@ impl Origin {
             let last = head.map_or("it has none".to_owned(), |head| format!("its last is event {}", head.sequence));
             return Err(format!("event {at} is not on the chain of actor {}: {last}", actor.id).into());
         };
-        let started = build_at(&reader, actor, at).map_err(unreadable)?;
+        let started = reader.started_before(actor, at).map_err(unreadable)?;
         let started = started.ok_or_else(|| format!("the chain of actor {} has no beginning", actor.id))?;
         let started =
             Started::from_cbor(&started.data).map_err(|error| format!("event {}: {error}", started.sequence))?;
@@ -84,23 +84,39 @@ impl Origin {
         Ok(Self { request, link, started, manifest_path, reader, dir, allowed })
     }
 
-    fn spec(self, engine: &GuestEngine) -> Result<(Spec, Link, TableAt), LifecycleError> {
-        let (manifest, component) = self.runs()?;
+    fn spec(mut self, engine: &GuestEngine) -> Result<(Spec, Link, TableAt), LifecycleError> {
+        let ForkRequest { actor, at, ref manifest, .. } = self.request;
+        let is_given = manifest.is_some();
+        let unreadable = |error| JournalError::Read { path: self.dir.clone(), error }.to_string();
+        let trial = self.reader.upgrade_trial_at(actor, at).map_err(unreadable)?;
+        let before = trial.filter(|trial| trial.unmigrated.is_some() && !is_given).map(|trial| trial.before_at);
+        let table = self.reader.table_at(actor, Some(at)).map_err(unreadable)?;
         let state = self.state(engine)?;
+        let mut spec = self.with_state(engine, state.clone())?;
+        if is_given {
+            spec.check_exports().and_then(|()| spec.vouch(&|_| Ok(())))?;
+        }
+        // As long as `migrate` has not returned, the state is one of the build before the upgrade.
+        if let Some(before) = before.filter(|_| spec.program.function(MIGRATE.full).is_some()) {
+            let unreadable = |error| JournalError::Read { path: self.dir.clone(), error }.to_string();
+            let started = self.reader.started_before(actor, before).map_err(unreadable)?;
+            let started =
+                started.ok_or_else(|| format!("the start of the build before event {at} is not on the chain"))?;
+            self.started = started.read().map_err(|error| format!("event {before}: {error}"))?;
+            spec = self.with_state(engine, state)?;
+        }
+        Ok((spec, self.link, table))
+    }
+
+    fn with_state(&self, engine: &GuestEngine, state: Option<Vec<u8>>) -> Result<Spec, LifecycleError> {
+        let (manifest, component) = self.runs()?;
         let (len, limit) = (state.as_ref().map_or(0, Vec::len), manifest.limits.state_bytes);
         if len as u64 > limit {
             let at = self.request.at;
             let why = format!("the state at event {at} has {len} bytes; the limit state_bytes is {limit}");
             return Err(manifest.error(why).into());
         }
-        let mut spec = Spec::assemble(engine, manifest, component, state.map(Into::into))?;
-        if self.request.manifest.is_some() {
-            spec.check_exports().and_then(|()| spec.vouch(&|_| Ok(())))?;
-        }
-        let ForkRequest { actor, at, .. } = self.request;
-        let unreadable = |error| JournalError::Read { path: self.dir.clone(), error }.to_string();
-        let table = self.reader.table_at(actor, Some(at)).map_err(unreadable)?;
-        Ok((spec, self.link, table))
+        Ok(Spec::assemble(engine, manifest, component, state.map(Into::into))?)
     }
 
     /// The given manifest and the component it names; without one, the manifest, the component and the limits of the
@@ -143,38 +159,5 @@ impl Origin {
             return Err(format!("replay came to the end of event {last} and not of {at}").into());
         }
         Ok(replayed.state)
-    }
-}
-
-/// The start of the incarnation whose build fits the state that the actor had at event `at`. As long as `migrate` has not returned,
-/// that is the build before the upgrade.
-fn build_at(reader: &JournalReader, actor: ActorKey, at: u64) -> ReadResult<Option<ChainEvent>> {
-    let mut started = reader.started_before(actor, at)?;
-    let is_upgrade = |event: &mut ChainEvent| event.read().is_ok_and(|it: Started| it.reason == StartReason::Upgrade);
-    while let Some(upgrade) = started.take_if(is_upgrade) {
-        if !is_to_be_migrated(reader, actor, upgrade.sequence, at)? {
-            return Ok(Some(upgrade));
-        }
-        started = reader.started_before(actor, upgrade.sequence.saturating_sub(1))?;
-    }
-    Ok(started)
-}
-
-/// Whether the incarnation that event `start` has begun calls `migrate` first, and this has not returned at event `at`.
-fn is_to_be_migrated(reader: &JournalReader, actor: ActorKey, start: u64, at: u64) -> ReadResult<bool> {
-    const LOOKED_AT: u64 = 256;
-    let mut next = start + 1;
-    loop {
-        let events = reader.events(actor, next, LOOKED_AT, usize::MAX)?;
-        let Some(last) = events.last() else { return Ok(false) };
-        next = last.sequence + 1;
-        for event in &events {
-            match event.kind() {
-                Some(EventKind::Call) if *event.event_type != *MIGRATE.call => return Ok(false),
-                Some(EventKind::Return) => return Ok(event.sequence > at),
-                Some(EventKind::Refused | EventKind::Failed | EventKind::Stopped) => return Ok(true),
-                _ => {}
-            }
-        }
     }
 }

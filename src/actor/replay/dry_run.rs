@@ -24,9 +24,6 @@ use crate::system::{ChangedOutcome, DryRun};
 /// So many changes are listed; the others are counted.
 const LISTED: usize = 200;
 
-/// The state of an actor.
-type StateOf = Option<Arc<[u8]>>;
-
 /// Makes the calls of a recording again that lie within `events`, under `component` with what else is of its build.
 pub(crate) fn dry_run(
     engine: &GuestEngine,
@@ -41,7 +38,7 @@ pub(crate) fn dry_run(
     let program = stage.program(component)?;
     let (tape, again) = (recording.tape(&stretch)?, recording.tape(&stretch)?);
     let past = again.start.as_ref().map(|snapshot| snapshot.past.clone()).unwrap_or_default();
-    let mut trial = Trial {
+    let mut rehearsal = UpgradeRehearsal {
         program,
         build,
         from,
@@ -51,11 +48,11 @@ pub(crate) fn dry_run(
         table: Some(Box::new(Table::new(again.table, false))),
         found: DryRun::default(),
     };
-    replay_stretch(&mut stage, tape, None, &mut |boundary| trial.pass(&boundary))?;
-    Ok(trial.found)
+    replay_stretch(&mut stage, tape, None, &mut |boundary| rehearsal.pass(&boundary))?;
+    Ok(rehearsal.found)
 }
 
-struct Trial {
+struct UpgradeRehearsal {
     program: Arc<Program>,
     build: OtherBuild,
     from: u64,
@@ -63,13 +60,13 @@ struct Trial {
     /// The incarnation, as far as the events were read.
     ran: Option<Started>,
     /// The previous boundary, and the state there.
-    before: Option<(Head, StateOf)>,
+    before: Option<(Head, Option<Arc<[u8]>>)>,
     /// The actor's table, as the recorded events make it. It is lent for each call.
     table: Option<Box<Table>>,
     found: DryRun,
 }
 
-impl Trial {
+impl UpgradeRehearsal {
     /// Takes the events up to `boundary`, which the recorded build has just reached.
     fn pass(&mut self, boundary: &Boundary<'_>) -> Result<(), ReplayError> {
         let (mut open, mut closing) = (None, None);
@@ -87,7 +84,7 @@ impl Trial {
             }
             self.events.advance();
         }
-        let after: StateOf = boundary.state.map(Arc::from);
+        let after: Option<Arc<[u8]>> = boundary.state.map(Arc::from);
         let before = self.before.take();
         if let (Some(open), Some(closing)) = (&open, &closing) {
             if let Some((_, before)) = before.filter(|_| self.is_compared(&open.call)) {
@@ -119,7 +116,7 @@ impl Trial {
         &mut self,
         open: &RecordedTransition,
         closing: &ChainEvent,
-        (before, after): (StateOf, StateOf),
+        (before, after): (Option<Arc<[u8]>>, Option<Arc<[u8]>>),
     ) -> Result<Vec<ChangedPart>, ReplayError> {
         let Some(function) = self.program.function(open.call.function()) else {
             return Ok(vec![not_exported(open.call.function())]);
@@ -137,7 +134,11 @@ impl Trial {
     }
 
     /// A recorded state, as the new build would have it.
-    fn migrated(&mut self, open: &RecordedTransition, state: StateOf) -> Result<Result<StateOf, String>, ReplayError> {
+    fn migrated(
+        &mut self,
+        open: &RecordedTransition,
+        state: Option<Arc<[u8]>>,
+    ) -> Result<Result<Option<Arc<[u8]>>, String>, ReplayError> {
         let from =
             self.ran.as_ref().map(|ran| ran.component).filter(|ran: &ComponentDigest| *ran != self.program.digest());
         let (Some(from), Some(function)) = (from, self.program.function(MIGRATE.full)) else { return Ok(Ok(state)) };
@@ -155,9 +156,9 @@ impl Trial {
     fn run(
         &mut self,
         open: &RecordedTransition,
-        state: StateOf,
+        state: Option<Arc<[u8]>>,
         call: &mut dyn FnMut(&mut RehearsedActor) -> RehearsedCall,
-    ) -> Result<(RehearsedCall, StateOf), ReplayError> {
+    ) -> Result<(RehearsedCall, Option<Arc<[u8]>>), ReplayError> {
         let answers = Box::new(RecordedAnswers::of(&open.call, &open.within, &self.build.config));
         let table = self.table.take().expect("it was put back");
         // The chain only collects events, and its hashes are thrown away, so it may belong to nobody.

@@ -16,13 +16,12 @@ use clap::Args;
 
 use self::changes::SourceTree;
 use self::projects::Projects;
-use super::build::toolchains;
 use super::config::{Flags, refused};
 use super::serving::{self, Serving};
 use super::show::line;
+use super::toolchain::ToolchainArgs;
 use super::{Done, Failure};
 use crate::base::thread;
-use crate::build::Builder;
 use crate::manifest::ActorSource;
 
 #[derive(Args)]
@@ -35,20 +34,15 @@ pub(in crate::cli) struct DevArgs {
     /// Keep everything in a temporary directory that is removed at the end
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
-    /// Show the commands that builds run, and all that they print
-    #[arg(long, short)]
-    verbose: bool,
-    /// Where toolchains are kept, and installed if they are missing [default: theater/toolchains among your caches]
-    #[arg(long, value_name = "DIR", env = "THEATER_TOOLCHAINS")]
-    toolchains: Option<PathBuf>,
+    #[command(flatten)]
+    toolchain: ToolchainArgs,
     #[command(flatten)]
     flags: Flags,
 }
 
 pub(in crate::cli) fn dev(args: &DevArgs) -> Done {
     let settings = args.flags.settings().map_err(refused)?;
-    let builder = Builder::new(toolchains(args.toolchains.as_deref())?, args.verbose, false);
-    let mut projects = Projects::of(&args.manifests, builder, settings.actor_limits())?;
+    let mut projects = Projects::of(&args.manifests, args.toolchain.builder(false)?, settings.actor_limits())?;
     let watch = serving::prepare(&settings)?;
     let mut tree = SourceTree::new(projects.directories());
     while !projects.build_all() {
