@@ -57,6 +57,10 @@ fn a_child_with_a_label_is_reached_by_its_address_wherever_an_id_is_taken() {
     assert_eq!(tell("child-state", &json!({}))["ok"]["count"], 2);
     assert_eq!(tell("restart-child", &json!({})), json!({ "ok": null }));
     assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(3)), "from outside, too");
+    let text = std::fs::read_to_string(ledger.stage.path().join("account.toml")).expect("a manifest");
+    ledger.stage.file("account.toml", format!("reuse = 10\n{text}"));
+    assert_eq!(running.say(&["upgrade", "ledger/alice"]), format!("upgraded {alice}"));
+    assert_eq!(running.request("ledger/alice", &json!("count")), Ok(json!(4)), "its state stays");
     assert_eq!(tell("stop-child", &json!({})), json!({ "ok": null }));
     running.until(&alice, "stopped");
     let events = running.events("ledger");

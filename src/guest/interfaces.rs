@@ -5,39 +5,7 @@
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-/// The files of `wit/` with the interfaces of guests' exports and of host functions.
-const FILES: &[&str] = &[
-    include_str!("../../wit/actor.wit"),
-    include_str!("../../wit/async-requests.wit"),
-    include_str!("../../wit/clock.wit"),
-    include_str!("../../wit/config.wit"),
-    include_str!("../../wit/connection-handlers.wit"),
-    include_str!("../../wit/connections.wit"),
-    include_str!("../../wit/deferred-replies.wit"),
-    include_str!("../../wit/filesystem.wit"),
-    include_str!("../../wit/http-client.wit"),
-    include_str!("../../wit/http-server.wit"),
-    include_str!("../../wit/http-types.wit"),
-    include_str!("../../wit/labels.wit"),
-    include_str!("../../wit/message-server-client.wit"),
-    include_str!("../../wit/message-server-host.wit"),
-    include_str!("../../wit/migration.wit"),
-    include_str!("../../wit/monitor-handlers.wit"),
-    include_str!("../../wit/monitors.wit"),
-    include_str!("../../wit/random.wit"),
-    include_str!("../../wit/reply-handlers.wit"),
-    include_str!("../../wit/runtime.wit"),
-    include_str!("../../wit/stream-handlers.wit"),
-    include_str!("../../wit/streams.wit"),
-    include_str!("../../wit/supervisor-handlers.wit"),
-    include_str!("../../wit/supervisor.wit"),
-    include_str!("../../wit/table.wit"),
-    include_str!("../../wit/timer-handlers.wit"),
-    include_str!("../../wit/timer.wit"),
-    include_str!("../../wit/types.wit"),
-    include_str!("../../wit/websocket-server.wit"),
-    include_str!("../../wit/websocket-types.wit"),
-];
+use super::wit_files::WIT_FILES;
 
 /// The package of every interface, with the slash that follows it.
 const PACKAGE: &str = "ntwk:theater/";
@@ -93,7 +61,7 @@ type Words = Peekable<IntoIter<String>>;
 
 /// The words of an interface, from `interface` to its last brace.
 fn interface_text(name: &str) -> Option<Vec<String>> {
-    FILES.iter().find_map(|file| {
+    WIT_FILES.iter().find_map(|(_, file)| {
         let words = words(file);
         let at = words.windows(3).position(|three| three[0] == "interface" && three[1] == name && three[2] == "{")?;
         let mut depth = 0_i32;

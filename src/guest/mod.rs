@@ -30,6 +30,7 @@ mod table;
 mod types;
 pub(crate) mod values;
 pub(crate) mod wit;
+mod wit_files;
 
 pub(crate) use cache::code_cache_within;
 pub(crate) use effect::{Answered, Attempt, Effect};
@@ -48,3 +49,4 @@ pub(crate) use state::{Extensions, HostState, Live};
 pub(crate) use table::{Cell, Table, TableBase, Unread};
 #[cfg(test)]
 pub(crate) use types::of_wit;
+pub(crate) use wit_files::WIT_FILES;
