@@ -50,7 +50,7 @@ test: build test-guests
 	cd tests/guests && cargo test --locked --quiet
 	cd $(MODELS) && cargo test --locked --quiet
 	cd $(SHIM) && cargo test --locked --quiet
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 	cargo test --locked --features fail-points,fuzzing --test recovery --test upgrade_kills --test chaos --test hostile
 
 # ROUNDS=n sets the number of rounds, SEED=n the random choices.

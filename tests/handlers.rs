@@ -11,12 +11,13 @@ use serde_json::json;
 use support::{Stage, Theater};
 
 /// Each handler, with a component that uses it.
-const HANDLERS: [(&str, &str, &str); 15] = [
+const HANDLERS: [(&str, &str, &str); 16] = [
     ("runtime", "probe", ""),
     ("message-server", "probe", ""),
     ("async-requests", "gatherer", "[[handlers]]\ntype = \"supervisor\"\n"),
     ("deferred-replies", "gatherer", "[[handlers]]\ntype = \"supervisor\"\n"),
     ("config", "configured", ""),
+    ("migration", "tally", ""),
     ("http-server", "probe", "config = { port = 0 }\n"),
     ("http-client", "courier", "config = { allow = [\"127.0.0.1\"] }\n"),
     ("websocket-server", "parrot", "config = { port = 0 }\n"),
