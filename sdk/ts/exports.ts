@@ -17,7 +17,7 @@ type Messages = { messages: WebSocketMessage[] };
 
 /** Logs why a call fails. The caller then returns nothing: that is no result, so the call ends with a trap, as at a panic. */
 function failing(error: unknown): undefined {
-  for (const line of shown(error).split('\n')) hostLog(line);
+  for (const line of `uncaught ${shown(error)}`.split('\n')) hostLog(line);
   return undefined;
 }
 

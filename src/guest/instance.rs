@@ -19,7 +19,7 @@ use super::export::{GuestExport, Returned};
 use super::interruption::Interruption;
 use super::program::Program;
 use super::recorder::Recorder;
-use super::shortage::refused_by_the_system;
+use super::shortage::{STACK_OVERFLOW, refused_by_the_system};
 use super::state::HostState;
 use crate::base::limits::Limits;
 use crate::chain::Function;
@@ -125,6 +125,12 @@ impl Guest {
             Ok(Ok(returned)) => CallEnd::Returned(returned),
             Ok(Err(message)) => CallEnd::Refused(message),
             Err(error) => classify(error),
+        };
+        let end = match end {
+            CallEnd::Failed(FailureReason::Trap, trap) if trap != STACK_OVERFLOW => {
+                CallEnd::Failed(FailureReason::Trap, store.data().last_words.before(trap))
+            }
+            end => end,
         };
         if spent || !matches!(end, CallEnd::Returned(_) | CallEnd::Refused(_)) {
             self.park();

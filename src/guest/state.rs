@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::interruption::Interruption;
+use super::last_words::LastWords;
 use super::recorder::Recorder;
 use super::settings::TABLE_ELEMENTS;
 use super::shortage::refused_by_the_system;
@@ -52,6 +53,7 @@ pub(crate) struct HostState {
     pub(crate) recorder: Recorder,
     pub(crate) limits: Arc<Limits>,
     pub(crate) log: LogBudget,
+    pub(crate) last_words: LastWords,
     /// The export that the guest is in, and who called it.
     pub(crate) called: Option<(&'static Function, Caller)>,
     live: Option<Arc<Live>>,
@@ -69,7 +71,15 @@ struct Meter {
 
 impl HostState {
     pub(crate) fn new(recorder: Recorder, limits: impl Into<Arc<Limits>>, live: Option<Arc<Live>>) -> Self {
-        Self { recorder, limits: limits.into(), live, log: LogBudget::default(), called: None, meter: Meter::default() }
+        Self {
+            recorder,
+            limits: limits.into(),
+            log: LogBudget::default(),
+            last_words: LastWords::default(),
+            called: None,
+            live,
+            meter: Meter::default(),
+        }
     }
 
     /// The actor's surroundings. Host functions ask for them only inside of an effect, which runs only live.
@@ -81,6 +91,7 @@ impl HostState {
     pub(crate) fn begin(&mut self, function: &'static Function, caller: Caller) {
         self.called = Some((function, caller));
         self.recorder.take_deferred();
+        self.last_words.forget();
     }
 
     /// The linear memory of the instance that ran last.

@@ -61,6 +61,7 @@ fn log(mut store: StoreContextMut<'_, Box<HostState>>, (mut line,): (String,)) -
     let state = store.data_mut();
     let limit = usize::try_from(state.limits.log_line_bytes).unwrap_or(usize::MAX);
     line.truncate(line.floor_char_boundary(limit));
+    state.last_words.hear(&line);
     let live = state.live().cloned();
     let per_second = state.limits.log_lines_per_second;
     let params = (line,);

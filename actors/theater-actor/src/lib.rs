@@ -48,7 +48,7 @@
 //! A handler is a plain method, so tests call it natively, as above. The host functions that it calls ([`messages`],
 //! [`supervisor`], [`http_client`], …) are answered by a `testing::Host` there.
 //!
-//! A call that returns `Err` leaves the state as it was. A panic is a trap: its message is logged, and the actor fails.
+//! A call that returns `Err` leaves the state as it was. A panic is a trap: its message is logged, and the actor fails with it.
 //!
 //! A component exports the interfaces that [`export!`] names, and imports the functions that its code calls. The crate
 //! needs `crate-type = ["cdylib"]` and the target `wasm32-unknown-unknown`.

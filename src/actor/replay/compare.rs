@@ -17,7 +17,9 @@ use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Failed, Started};
 use crate::chain::table::{self, TableWrite};
 use crate::chain::{ChainEvent, EventKind, Head, StateChain};
-use crate::guest::{Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script, Table, Unread};
+use crate::guest::{
+    Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script, Table, Unread, is_the_recorded_detail,
+};
 use crate::handlers::INIT;
 use crate::journal::RowWrite;
 
@@ -165,7 +167,10 @@ impl Beside<'_> {
             Transition::Failed { reason, detail } => {
                 let failed = closing.as_ref().filter(|event| event.kind() == Some(EventKind::Failed));
                 let before = failed.and_then(|event| event.read::<Failed>().ok());
-                if before.as_ref().is_some_and(|before| before.reason == reason && before.detail == detail) {
+                if before
+                    .as_ref()
+                    .is_some_and(|before| before.reason == reason && is_the_recorded_detail(&before.detail, &detail))
+                {
                     return Ok(None);
                 }
                 let recorded = closing.map_or(Json::Null, |event| event.event_type.as_ref().into());

@@ -36,7 +36,7 @@ use crate::chain::dropped::described;
 use crate::chain::{ChainEvent, ComponentDigest, EventHash, EventKind, Head, StateChain};
 use crate::guest::{
     Divergence, Guest, GuestEngine, HostState, Interruption, Past, Program, Recorder, Script, Unseen,
-    was_recorded_as_a_trap,
+    is_the_recorded_detail, was_recorded_as_a_trap,
 };
 use crate::system::Outcome;
 
@@ -391,7 +391,7 @@ fn check_failure(recorded: &ChainEvent, reason: FailureReason, detail: &str) -> 
         return Err(differs(sequence, "event_type", recorded.event_type.as_ref().into(), "failed".into()));
     }
     let before = read::<Failed>(recorded)?;
-    if (before.reason, before.detail.as_str()) == (reason, detail) {
+    if before.reason == reason && is_the_recorded_detail(&before.detail, detail) {
         return Ok(());
     }
     let shown = |reason: FailureReason, detail: &str| serde_json::json!({ "reason": reason.word(), "detail": detail });

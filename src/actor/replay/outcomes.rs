@@ -28,7 +28,7 @@ use crate::chain::data::{
 };
 use crate::chain::table::{self, TableWrite};
 use crate::chain::{ChainEvent, EventKind, Head};
-use crate::guest::{GuestEngine, Past, Program, Script, Table, Unread};
+use crate::guest::{GuestEngine, Past, Program, Script, Table, Unread, trap_alone};
 use crate::handlers::{INIT, is_noticed};
 use crate::journal::RowWrite;
 
@@ -447,7 +447,7 @@ fn recorded_end(closing: &ChainEvent) -> Result<Json, ReplayError> {
         Some(EventKind::Refused) => json!({ "refused": read::<Refused>(closing)?.message }),
         Some(EventKind::Failed) => {
             let Failed { reason, detail, .. } = read(closing)?;
-            json!({ "failed": format!("{reason}: {detail}") })
+            failed(reason, &detail)
         }
         _ => json!("returned"),
     })
@@ -457,9 +457,13 @@ fn end_of(end: &RehearsedEnd) -> Json {
     match end {
         RehearsedEnd::Returned { .. } => json!("returned"),
         RehearsedEnd::Refused(message) => json!({ "refused": message }),
-        RehearsedEnd::Failed(reason, detail) => json!({ "failed": format!("{reason}: {detail}") }),
+        RehearsedEnd::Failed(reason, detail) => failed(*reason, detail),
         RehearsedEnd::Unanswered(why) | RehearsedEnd::NotExecuted(why) => json!(why),
     }
+}
+
+fn failed(reason: FailureReason, detail: &str) -> Json {
+    json!({ "failed": format!("{reason}: {}", trap_alone(detail)) })
 }
 
 /// The host calls that others notice, in order, with their parameters.
