@@ -5,16 +5,21 @@ use std::path::Path;
 use super::config::refused;
 use super::{Failure, NamedServer, Remote};
 use crate::config::Settings;
-use crate::server::Client;
 use crate::server::protocol::{ActorView, Request, Response, StatusAnswer};
+use crate::server::{Client, ClientOptions};
 
 pub(super) fn connect(remote: &Remote) -> Result<Client, Failure> {
+    Client::connect(&client_options(remote)?).map_err(Failure::no)
+}
+
+/// How to reach the runtime that `remote` names.
+pub(super) fn client_options(remote: &Remote) -> Result<ClientOptions, Failure> {
     let flags =
         [("management.token_file", remote.token_file.clone()), ("management.authorities", remote.authorities.clone())];
     let settings = Settings::of_environment(remote.config.as_deref(), &flags);
     let options =
         settings.and_then(|settings| settings.client(remote.server.clone().and_then(|NamedServer(named)| named)));
-    Client::connect(&options.map_err(refused)?).map_err(Failure::no)
+    options.map_err(refused)
 }
 
 pub(super) fn ask(client: &mut Client, request: &Request) -> Result<Response, Failure> {

@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod config;
 mod connect;
+mod console;
 mod dead_letters;
 mod dev;
 mod doctor;
@@ -186,6 +187,11 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Print the settings in force, and where each value comes from
     Config(Box<config::ConfigArgs>),
+    /// Serve a page for a browser that shows the runtime: actors, histories, traces, states at any event
+    ///
+    /// The console is a process of its own and a client of the management server. Open the address that it prints. Ctrl-C ends
+    /// it, and the runtime does not notice.
+    Console(console::ConsoleArgs),
     /// Print a completion script for a shell
     ///
     /// For instance: theater completions bash > /etc/bash_completion.d/theater
@@ -362,6 +368,7 @@ fn carry_out(command: Command) -> Done {
         Command::Check(args) => check::check(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
+        Command::Console(args) => console::console(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "theater", &mut script);

@@ -623,7 +623,8 @@ impl Http {
                 return None;
             }
         }
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         self.0.read_exact(&mut body).ok()?;
         let status = head.split(' ').nth(1)?.parse().ok()?;

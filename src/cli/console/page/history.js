@@ -1,0 +1,153 @@
+// The history of an actor: its chain, the newest events first, back to the first one.
+import { ask } from './api.js';
+import { fill, h, say } from './dom.js';
+import { KINDS, chip, closings, functionOf, kindOf, summary } from './events.js';
+import { pretty, time, visible } from './format.js';
+import { known, mayControl, onUpdate } from './live.js';
+import { forkFrom } from './actions.js';
+
+const PAGE = 200;
+
+/** The times that a person asks for. */
+const SPANS = [['', 'Any time'], [10 * 60e3, 'Last 10 minutes'], [3600e3, 'Last hour'], [24 * 3600e3, 'Last 24 hours'], [7 * 24 * 3600e3, 'Last 7 days']];
+
+export function historyOf(id, chosen) {
+  const events = new Map();
+  let oldest = null;
+  let next = null;
+  let isBusy = false;
+  const list = h('ol', { class: 'events', reversed: true });
+  const note = h('p', { class: 'quiet', role: 'status' });
+  const older = h('button', { type: 'button', onclick: () => more() }, 'Older events');
+  const text = h('input', { type: 'search', placeholder: 'Text in an event', 'aria-label': 'Text', onchange: () => begin() });
+  const kinds = h('select', { 'aria-label': 'Kind', onchange: () => begin() }, h('option', { value: '' }, 'All kinds'), KINDS.map((kind) => h('option', {}, kind)));
+  const span = h('select', { 'aria-label': 'Time', onchange: () => begin() }, SPANS.map(([value, name]) => h('option', { value }, name)));
+  const isFiltered = () => text.value || kinds.value || span.value;
+  const length = () => known.rows.get(id)?.events ?? 0;
+
+  async function guarded(work) {
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      await work();
+    } catch (error) {
+      say(note, error.message);
+    }
+    isBusy = false;
+  }
+
+  function begin() {
+    events.clear();
+    oldest = null;
+    next = length();
+    return guarded(async () => {
+      say(note, '');
+      await (isFiltered() ? search() : page());
+      draw();
+    });
+  }
+
+  async function page() {
+    const from = Math.max(0, (oldest ?? length()) - PAGE);
+    const { events: found } = await ask('events', { actor: id, from, limit: oldest === null ? PAGE : oldest - from || 1 });
+    for (const event of found) events.set(event.sequence, event);
+    oldest = from;
+  }
+
+  async function search() {
+    const since = span.value ? Date.now() - Number(span.value) : '';
+    // One step looks at a few thousand events. A rare one may need several.
+    for (let step = 0; step < 20 && next !== null; step += 1) {
+      const found = await ask('search', { actor: id, before: next, kind: kinds.value, text: text.value, since });
+      for (const event of found.events) events.set(event.sequence, event);
+      next = found.next;
+      say(note, next === null ? '' : `looked back to event ${next}`);
+      if (found.events.length > 0) break;
+    }
+  }
+
+  function more() {
+    return guarded(async () => {
+      await (isFiltered() ? search() : page());
+      draw();
+    });
+  }
+
+  /** Reads what has come since. */
+  function follow() {
+    return guarded(async () => {
+      const newest = Math.max(-1, ...events.keys());
+      if (isFiltered() || length() <= newest + 1) return;
+      const from = Math.max(newest + 1, length() - PAGE);
+      const { events: found } = await ask('events', { actor: id, from, limit: PAGE });
+      if (from > newest + 1) {
+        events.clear();
+        oldest = from;
+      }
+      for (const event of found) events.set(event.sequence, event);
+      if (found.length > 0) draw();
+    });
+  }
+
+  const lines = new Map();
+  function draw() {
+    const inOrder = [...events.values()].sort((a, b) => a.sequence - b.sequence);
+    const ends = closings(inOrder);
+    const elements = inOrder.reverse().map((event) => {
+      const closing = ends.get(event.sequence);
+      const before = lines.get(event.sequence);
+      if (before && before.closing === closing) return before.element;
+      const element = line(id, event, closing, event.sequence === chosen);
+      lines.set(event.sequence, { element, closing });
+      return element;
+    });
+    fill(list, elements);
+    const atBeginning = isFiltered() ? next === null : oldest === 0;
+    older.hidden = atBeginning;
+    if (atBeginning && events.size === 0) say(note, 'No event fits.');
+  }
+
+  const stop = onUpdate((update) => !update.offline && update.changed.has(id) && follow());
+  if (chosen !== undefined) {
+    events.clear();
+    guarded(async () => {
+      const from = Math.max(0, chosen - 20);
+      const { events: found } = await ask('events', { actor: id, from, limit: 60 });
+      for (const event of found) events.set(event.sequence, event);
+      oldest = from;
+      draw();
+      list.querySelector('details[open]')?.scrollIntoView({ block: 'center' });
+    });
+  } else begin();
+  return { element: h('section', {}, h('div', { class: 'tools' }, text, kinds, span), list, note, older), stop };
+}
+
+/** An event on a line, which opens. */
+function line(id, event, closing, isOpen) {
+  const body = h('div', { class: 'decoded' });
+  const show = async () => {
+    if (body.childElementCount > 0) return;
+    try {
+      fill(body, decoded(id, await ask('event', { actor: id, sequence: event.sequence })));
+    } catch (error) {
+      fill(body, h('p', { class: 'bad' }, error.message));
+    }
+  };
+  const details = h('details', { open: isOpen, ontoggle: (toggled) => toggled.target.open && show() },
+    h('summary', {}, h('span', { class: 'sequence' }, event.sequence), h('time', {}, time(event.timestamp)), chip(event),
+      h('span', { class: 'function' }, visible(functionOf(event))), h('span', { class: 'what' }, visible(summary(event, closing)))), body);
+  if (isOpen) show();
+  return h('li', { 'data-sequence': event.sequence, class: kindOf(event) }, details);
+}
+
+function decoded(id, event) {
+  const data = event.dropped === undefined ? pretty(event.data) : `(dropped: ${event.dropped} bytes)`;
+  return [
+    h('p', { class: 'actions' },
+      h('a', { href: `#/trace/${id}/${event.sequence}` }, 'Trace'),
+      h('a', { href: `#/actor/${id}/travel/${event.sequence}` }, 'State here'),
+      mayControl() && h('button', { type: 'button', onclick: () => forkFrom(id, event.sequence) }, 'Fork from here…')),
+    h('pre', {}, visible(data)),
+    h('p', { class: 'hash' }, `hash ${event.hash}`, h('br'), event.parent_hash ? `after ${event.parent_hash}` : 'the first event'),
+  ];
+}

@@ -1,0 +1,268 @@
+//! What a runtime does at the moment: measured once a second, however many browsers look on.
+//!
+//! A measurement asks for the totals, and, while a browser is there, for every actor. It takes at most a tenth of the time: if one
+//! takes long, the next one comes later.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use serde::Serialize;
+
+use super::rows::{Before, Row, recent_p99};
+use super::runtime::Runtime;
+use crate::base::{clock, thread, wait};
+use crate::server::protocol::{
+    ActorMetricsView, ActorView, JournalMetricsView, ProcessView, Request, Response, Totals,
+};
+use crate::server::{Client, ClientError, unexpected};
+
+/// The time between two measurements while a browser is there, and while there is none.
+const WATCHED: Duration = Duration::from_secs(1);
+const UNWATCHED: Duration = Duration::from_secs(5);
+
+/// The charts go back so far.
+const CHARTED_MS: u64 = 15 * 60 * 1000;
+
+/// The state of a runtime at one time.
+#[derive(Clone)]
+pub(super) struct Moment {
+    /// Counts the measurements of this process.
+    pub(super) number: u64,
+    /// The actors, in the order in which they were created; those of the last measurement, if the runtime does not answer now.
+    pub(super) rows: Arc<Vec<Arc<Row>>>,
+    pub(super) summary: Arc<Summary>,
+}
+
+/// What is shown of the runtime as a whole.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Summary {
+    /// Why the runtime does not answer, if it does not.
+    pub(super) error: Option<String>,
+    /// Its address.
+    pub(super) server: String,
+    /// What this console may do: `read` or `control`.
+    pub(super) role: &'static str,
+    pub(super) version: String,
+    pub(super) data_dir: String,
+    pub(super) total: Option<Totals>,
+    pub(super) process: ProcessView,
+    pub(super) journal: Option<JournalMetricsView>,
+    pub(super) sample: Option<Sample>,
+}
+
+/// One point of the charts.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Sample {
+    /// In milliseconds since the Unix epoch.
+    pub(super) at: u64,
+    /// Since the point before, in a second.
+    pub(super) calls: f64,
+    pub(super) refusals: f64,
+    pub(super) events: f64,
+    pub(super) commits: f64,
+    /// A bound, in microseconds, that 99 of 100 commits since the point before did not exceed.
+    pub(super) commit_p99_us: u64,
+    pub(super) log_bytes: u64,
+    pub(super) waiting: u64,
+    pub(super) resident_bytes: u64,
+}
+
+struct Hub {
+    moment: Moment,
+    samples: VecDeque<Sample>,
+    watchers: usize,
+}
+
+/// The measurements, for those who look on.
+pub(super) struct Pulse {
+    hub: Mutex<Hub>,
+    /// A measurement was made, or the first browser has come.
+    changed: Condvar,
+}
+
+/// A browser that looks on.
+pub(super) struct Watcher(Arc<Pulse>);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.hub.lock().watchers -= 1;
+    }
+}
+
+impl Pulse {
+    /// Starts the thread that measures.
+    pub(super) fn start(runtime: Arc<Runtime>) -> io::Result<Arc<Self>> {
+        let moment = Moment { number: 0, rows: Arc::default(), summary: Arc::default() };
+        let hub = Mutex::new(Hub { moment, samples: VecDeque::new(), watchers: 0 });
+        let pulse = Arc::new(Self { hub, changed: Condvar::new() });
+        let measuring = Arc::clone(&pulse);
+        // The thread runs as long as the process does.
+        drop(thread::spawn("console-pulse", move || measuring.run(&runtime))?);
+        Ok(pulse)
+    }
+
+    /// Notes that a browser looks on, until the watcher is dropped.
+    pub(super) fn watch(self: &Arc<Self>) -> Watcher {
+        self.hub.lock().watchers += 1;
+        self.changed.notify_all();
+        Watcher(Arc::clone(self))
+    }
+
+    /// The newest moment, and the points of the charts.
+    pub(super) fn now(&self) -> (Moment, Vec<Sample>) {
+        let hub = self.hub.lock();
+        (hub.moment.clone(), hub.samples.iter().copied().collect())
+    }
+
+    /// Waits for a moment after `number`, until `deadline`.
+    pub(super) fn after(&self, number: u64, deadline: Instant) -> Option<Moment> {
+        let mut hub = self.hub.lock();
+        while hub.moment.number <= number {
+            if !wait::notified_until(&self.changed, &mut hub, deadline) {
+                return None;
+            }
+        }
+        Some(hub.moment.clone())
+    }
+
+    fn run(&self, runtime: &Runtime) {
+        let mut earlier = Earlier::default();
+        loop {
+            let begun = clock::now();
+            let is_watched = self.hub.lock().watchers > 0;
+            let measured = runtime.read(|client| measure(client, is_watched));
+            self.publish(runtime, &mut earlier, measured, is_watched);
+            let rest = if is_watched { WATCHED } else { UNWATCHED }.max(clock::since(begun) * 10);
+            let until = clock::after(rest);
+            let mut hub = self.hub.lock();
+            // The first browser does not wait for the next round.
+            while is_watched || hub.watchers == 0 {
+                if !wait::notified_until(&self.changed, &mut hub, until) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        runtime: &Runtime,
+        earlier: &mut Earlier,
+        measured: Result<Measured, ClientError>,
+        is_watched: bool,
+    ) {
+        let (number, rows) = {
+            let hub = self.hub.lock();
+            (hub.moment.number + 1, Arc::clone(&hub.moment.rows))
+        };
+        let server = runtime.endpoint();
+        let (rows, summary) = match measured {
+            Ok(measured) => {
+                let role = *earlier.role.get_or_insert_with(|| runtime.role().unwrap_or("read"));
+                earlier.take(measured, is_watched, rows, Summary { server, role, ..Summary::default() })
+            }
+            Err(why) => {
+                *earlier = Earlier::default();
+                (rows, Summary { error: Some(why.to_string()), server, ..Summary::default() })
+            }
+        };
+        let mut hub = self.hub.lock();
+        if let Some(sample) = summary.sample {
+            hub.samples.push_back(sample);
+            while hub.samples.front().is_some_and(|first| first.at + CHARTED_MS < sample.at) {
+                hub.samples.pop_front();
+            }
+        }
+        hub.moment = Moment { number, rows, summary: Arc::new(summary) };
+        self.changed.notify_all();
+    }
+}
+
+/// The answers of a runtime.
+struct Measured {
+    version: String,
+    data_dir: String,
+    total: Totals,
+    process: ProcessView,
+    journal: Option<JournalMetricsView>,
+    actors: Vec<ActorView>,
+    metrics: Vec<ActorMetricsView>,
+}
+
+fn measure(client: &mut Client, with_actors: bool) -> Result<Measured, ClientError> {
+    let (version, data_dir, total, process, journal) = match client.ask(&Request::Status)? {
+        Response::Status { version, data_dir, total, process, journal, .. } => {
+            (version, data_dir, *total, process, journal.map(|journal| *journal))
+        }
+        other => return Err(unexpected(&other)),
+    };
+    let (mut actors, mut metrics) = (Vec::new(), Vec::new());
+    if with_actors {
+        client.each_actor(|actor| {
+            actors.push(actor);
+            Ok(())
+        })?;
+        let mut from = Some(0);
+        while let Some(at) = from {
+            match client.ask(&Request::GetMetrics { from: at, limit: None })? {
+                Response::MetricsPage { actors, next } => {
+                    metrics.extend(actors);
+                    from = next.filter(|next| *next > at);
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+    Ok(Measured { version, data_dir, total, process, journal, actors, metrics })
+}
+
+/// What the rates of the next measurement are computed from.
+#[derive(Default)]
+struct Earlier {
+    /// What the console may do; asked again after the runtime was gone.
+    role: Option<&'static str>,
+    rows: Before,
+    rows_at: Option<Instant>,
+    counted: Option<(Instant, Totals, JournalMetricsView)>,
+}
+
+impl Earlier {
+    fn take(
+        &mut self,
+        measured: Measured,
+        with_actors: bool,
+        rows: Arc<Vec<Arc<Row>>>,
+        summary: Summary,
+    ) -> (Arc<Vec<Arc<Row>>>, Summary) {
+        let now = clock::now();
+        let Measured { version, data_dir, total, process, journal, actors, metrics } = measured;
+        let rows = if with_actors {
+            let time = self.rows_at.replace(now).map(|then| now - then);
+            Arc::new(self.rows.next(actors, metrics, time))
+        } else {
+            rows
+        };
+        let sample = journal.as_ref().and_then(|journal| {
+            let before = self.counted.replace((now, total.clone(), journal.clone()));
+            let (then, total_then, journal_then) = before?;
+            let per_second =
+                |now: u64, before: u64| now.saturating_sub(before) as f64 / (clock::since(then)).as_secs_f64();
+            let (count, count_then) = (&total.counts, &total_then.counts);
+            Some(Sample {
+                at: clock::unix_ms(),
+                calls: per_second(count.calls, count_then.calls),
+                refusals: per_second(count.refusals, count_then.refusals),
+                events: per_second(journal.events, journal_then.events),
+                commits: per_second(journal.commit_us.count, journal_then.commit_us.count),
+                commit_p99_us: recent_p99(&journal.commit_us, &journal_then.commit_us.buckets).unwrap_or(0),
+                log_bytes: journal.log_bytes,
+                waiting: count.mailbox_depth,
+                resident_bytes: process.resident_bytes,
+            })
+        });
+        (rows, Summary { version, data_dir, total: Some(total), process, journal, sample, ..summary })
+    }
+}

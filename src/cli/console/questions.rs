@@ -1,0 +1,181 @@
+//! What the page asks about one actor: its events, decoded, and its states.
+//!
+//! | question | parameters |
+//! |---|---|
+//! | `/api/events` | `actor`, `from`, `limit`: a page of the chain, in order |
+//! | `/api/event` | `actor`, `sequence`: one event, whole |
+//! | `/api/search` | `actor`, `before`, `kind`, `text`, `since`, `until`: the events that fit, the newest first, in steps |
+//! | `/api/state` | `actor`, `at`: the state after an event, or the newest |
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value as Json, json};
+
+use super::commands::refused;
+use super::listener::Answer;
+use super::runtime::Runtime;
+use crate::chain::ChainEvent;
+use crate::cli::show::event_json;
+use crate::server::protocol::{EventView, EventsAnswer, Request, Response};
+use crate::server::{Client, ClientError, unexpected};
+
+/// The most events of an answer.
+const PAGE: u64 = 200;
+/// An event whose data is longer is shown without it in a list.
+const LISTED_DATA_BYTES: usize = 16 * 1024;
+/// So many events are looked at in one step of a search.
+const SEARCHED: u64 = 5_000;
+/// A longer state is shown in part.
+const SHOWN_STATE_BYTES: usize = 1024 * 1024;
+
+type Params = HashMap<String, String>;
+
+pub(super) fn answer(runtime: &Runtime, path: &str, query: &str) -> Answer {
+    let params: Params = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let question = match path {
+        "/api/events" => events,
+        "/api/event" => event,
+        "/api/search" => search,
+        "/api/state" => state,
+        _ => return Answer::error(404, format!("there is nothing at {path}")),
+    };
+    question(runtime, &params).map_or_else(|refused| refused, Answer::ok)
+}
+
+fn text<'a>(params: &'a Params, name: &str) -> Result<&'a str, Answer> {
+    params.get(name).map(String::as_str).ok_or_else(|| Answer::error(400, format!("the parameter {name} is missing")))
+}
+
+fn number(params: &Params, name: &str) -> Result<Option<u64>, Answer> {
+    let Some(text) = params.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| Answer::error(400, format!("{name} is a number, and {text:?} is none")))
+}
+
+/// Events from `from` on, without the data that is too long for a page of the protocol.
+fn page_of(client: &mut Client, id: &str, from: u64, limit: u64) -> Result<Vec<EventView>, ClientError> {
+    match client.ask(&Request::GetActorEvents { id: id.to_owned(), from: Some(from), limit: Some(limit) })? {
+        Response::ActorEvents(EventsAnswer::Page { events, .. }) => Ok(events),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// An event as a list shows it: with its data, unless that is long.
+fn listed(view: EventView) -> Result<(ChainEvent, Json), ClientError> {
+    let is_long = view.data.is_none();
+    let event = view.into_event(|_| Ok(Vec::new())).map_err(ClientError::Unexpected)?;
+    let mut json = event_json(&event, None);
+    if is_long || event.data.len() > LISTED_DATA_BYTES {
+        json["data"] = Json::Null;
+        json["long"] = json!(true);
+    }
+    if let Some(dropped) = event.dropped {
+        json["data"] = Json::Null;
+        json["dropped"] = json!(dropped.length);
+    }
+    Ok((event, json))
+}
+
+fn events(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+    let actor = text(params, "actor")?;
+    let from = number(params, "from")?.unwrap_or(0);
+    let limit = number(params, "limit")?.unwrap_or(PAGE).clamp(1, PAGE);
+    let views = runtime.read(|client| page_of(client, actor, from, limit)).map_err(|why| refused(&why))?;
+    let events: Result<Vec<Json>, ClientError> = views.into_iter().map(|view| Ok(listed(view)?.1)).collect();
+    events.map(|events| json!({ "events": events })).map_err(|why| refused(&why))
+}
+
+fn event(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+    let (actor, sequence) = (text(params, "actor")?, number(params, "sequence")?);
+    let sequence = sequence.ok_or_else(|| Answer::error(400, "the parameter sequence is missing"))?;
+    let view = runtime.read(|client| page_of(client, actor, sequence, 1)).map_err(|why| refused(&why))?;
+    let Some(view) = view.into_iter().find(|view| view.sequence == sequence) else {
+        return Err(Answer::error(404, format!("the chain has no event {sequence} yet")));
+    };
+    let fetch = |sequence| {
+        let bytes = |offset| Request::GetEventData { id: actor.to_owned(), sequence, offset };
+        runtime.read(|client| fetched(client, &bytes)).map_err(|why| why.to_string())
+    };
+    let event = view.into_event(fetch).map_err(|why| Answer::error(502, why))?;
+    let mut json = event_json(&event, None);
+    if let Some(dropped) = event.dropped {
+        json["data"] = Json::Null;
+        json["dropped"] = json!(dropped.length);
+    }
+    Ok(json)
+}
+
+/// All pieces of something long.
+fn fetched(client: &mut Client, request: &dyn Fn(u64) -> Request) -> Result<Vec<u8>, ClientError> {
+    let mut bytes = Vec::new();
+    loop {
+        let (size, data) = match client.ask(&request(bytes.len() as u64))? {
+            Response::Bytes { size, data, .. } => (size, data),
+            other => return Err(unexpected(&other)),
+        };
+        let piece = BASE64.decode(data).map_err(|error| ClientError::Unexpected(error.to_string()))?;
+        let is_last = piece.is_empty();
+        bytes.extend(piece);
+        if is_last || bytes.len() as u64 >= size {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// One step of a search backwards from event `before`. `next` is where the next step begins; null at the beginning of the chain.
+fn search(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+    let actor = text(params, "actor")?;
+    let before = number(params, "before")?.ok_or_else(|| Answer::error(400, "the parameter before is missing"))?;
+    let (since, until) = (number(params, "since")?.unwrap_or(0), number(params, "until")?.unwrap_or(u64::MAX));
+    let kinds: Vec<&str> =
+        params.get("kind").map(|kinds| kinds.split(',').filter(|kind| !kind.is_empty()).collect()).unwrap_or_default();
+    let wanted = params.get("text").map(|text| text.to_lowercase()).filter(|text| !text.is_empty());
+    let fits = |event: &ChainEvent, json: &Json| {
+        let kind = event.kind().map(|kind| kind.word()).unwrap_or_default();
+        let says = |wanted: &String| {
+            event.event_type.to_lowercase().contains(wanted) || json["data"].to_string().to_lowercase().contains(wanted)
+        };
+        (kinds.is_empty() || kinds.contains(&kind))
+            && (since..=until).contains(&event.timestamp)
+            && wanted.as_ref().is_none_or(says)
+    };
+    let lowest = before.saturating_sub(SEARCHED);
+    let found = runtime.read(|client| {
+        let mut found: Vec<Json> = Vec::new();
+        let mut end = before;
+        while end > lowest && (found.len() as u64) < PAGE {
+            let begin = end.saturating_sub(1_000).max(lowest);
+            let mut from = begin;
+            let mut events = Vec::new();
+            while from < end {
+                let views = page_of(client, actor, from, end - from)?;
+                let Some(last) = views.last().map(|view| view.sequence) else { break };
+                from = last + 1;
+                for view in views {
+                    let (event, json) = listed(view)?;
+                    if fits(&event, &json) {
+                        events.push(json);
+                    }
+                }
+            }
+            found.extend(events.into_iter().rev());
+            end = begin;
+        }
+        Ok((found, end))
+    });
+    let (found, end) = found.map_err(|why| refused(&why))?;
+    Ok(json!({ "events": found, "next": (end > 0).then_some(end) }))
+}
+
+fn state(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+    let (actor, at) = (text(params, "actor")?, number(params, "at")?);
+    let request = |offset| Request::GetStateBytes { id: actor.to_owned(), offset };
+    let bytes = runtime.read(|client| fetched(client, &request)).map_err(|why| refused(&why))?;
+    let size = bytes.len();
+    let shown = match serde_json::from_slice::<Json>(&bytes) {
+        Ok(json) if size <= SHOWN_STATE_BYTES => json!({ "json": json }),
+        _ => json!({ "text": String::from_utf8_lossy(&bytes[..size.min(SHOWN_STATE_BYTES)]) }),
+    };
+    Ok(json!({ "at": at, "size": size, "shown": shown }))
+}
