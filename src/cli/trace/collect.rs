@@ -14,7 +14,7 @@ use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, HostCall, Return, Started};
 use crate::chain::{ChainEvent, EventKind, Function, Link};
-use crate::promise::{HANDLE_REQUEST, REQUEST, REQUEST_ASYNC, SEND};
+use crate::promise::{REQUEST, REQUEST_ASYNC, SEND};
 
 /// A tree has so many nodes at most, and so many calls from the outermost to the innermost.
 const NODES: usize = 2_000;
@@ -431,10 +431,7 @@ impl Collection<'_> {
     /// Says where a message has stopped that its receiver has not taken.
     fn stopped_there(&mut self, at: usize, receiver: ActorId, search: &Search) {
         let name = self.chains.name(receiver);
-        let node = &self.nodes[at].node;
-        let is_asked_for = node.function != SEND.full;
-        let was_told = node.outcome == CausalOutcome::Error;
-        let message = if is_asked_for { HANDLE_REQUEST.name } else { "handle-send" };
+        let was_told = self.nodes[at].node.outcome == CausalOutcome::Error;
         match search {
             Search::Taken(_) => {}
             Search::Dropped(end) => {
@@ -442,9 +439,8 @@ impl Collection<'_> {
                     format!("it stopped in the mailbox of {name}, which ended by its event {end} before it took it");
                 self.say(at, CausalOutcome::Dropped, why);
             }
-            Search::NotYet if was_told => {
-                self.explain(at, format!("{name} has never taken it: it has no such {message}"))
-            }
+            // The text of the error says why it was not delivered, or that the deadline has passed.
+            Search::NotYet if was_told => {}
             Search::NotYet => {
                 let why = format!("{name} has not taken it: it waits in the mailbox, or was lost with it");
                 self.say(at, CausalOutcome::Open, why);
