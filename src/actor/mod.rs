@@ -43,8 +43,8 @@ pub(crate) use newest_state::newest_state;
 pub(crate) use rehearse::{RehearsalStart, RehearsedActor, RehearsedCall, RehearsedEnd};
 pub(crate) use replay::{
     BehaviourChange, Boundary, ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared,
-    Recording, compare, compare_outcomes, dry_run, limits as recorded_limits, program_to_compare, record_again, replay,
-    replay_until,
+    PastState, Recording, compare, compare_outcomes, computed_state, dry_run, limits as recorded_limits, past_state,
+    program_to_compare, record_again, replay, replay_until,
 };
 pub use replay::{ReplayError, Replayed};
 pub(crate) use runtime::{ActorRuntime, Lived};

@@ -1,4 +1,4 @@
-//! The first difference between two JSON values, by its pointer (RFC 6901).
+//! The differences between two JSON values, each by its pointer (RFC 6901): the first, or all.
 
 use serde_json::Value as Json;
 
@@ -28,16 +28,61 @@ pub(crate) fn first_lack(part: &Json, whole: &Json) -> Option<JsonDifference> {
     differ(String::new(), Some(part), Some(whole), true)
 }
 
+/// The first `most` differences, and how many there are beyond these. One of the values may be none.
+pub(crate) fn all_differences(before: Option<&Json>, after: Option<&Json>, most: usize) -> (Vec<JsonDifference>, u64) {
+    let mut found = AllDifferences { listed: Vec::new(), most, more: 0 };
+    found.compare(&mut String::new(), before, after);
+    (found.listed, found.more)
+}
+
+struct AllDifferences {
+    listed: Vec<JsonDifference>,
+    most: usize,
+    more: u64,
+}
+
+impl AllDifferences {
+    fn compare(&mut self, pointer: &mut String, before: Option<&Json>, after: Option<&Json>) {
+        match (before, after) {
+            (before, after) if before == after => {}
+            (Some(Json::Object(one)), Some(Json::Object(other))) => {
+                one.iter().for_each(|(key, value)| self.within(pointer, key, Some(value), other.get(key)));
+                let further = other.iter().filter(|(key, _)| !one.contains_key(*key));
+                further.for_each(|(key, value)| self.within(pointer, key, None, Some(value)));
+            }
+            (Some(Json::Array(one)), Some(Json::Array(other))) => {
+                let length = one.len().max(other.len());
+                (0..length).for_each(|at| self.within(pointer, &at.to_string(), one.get(at), other.get(at)));
+            }
+            _ if self.listed.len() >= self.most => self.more += 1,
+            (before, after) => {
+                let (before, after) = (before.cloned(), after.cloned());
+                self.listed.push(JsonDifference { pointer: pointer.clone(), before, after });
+            }
+        }
+    }
+
+    fn within(&mut self, pointer: &mut String, key: &str, before: Option<&Json>, after: Option<&Json>) {
+        let length = pointer.len();
+        pointer.push('/');
+        pointer.push_str(&escaped(key));
+        self.compare(pointer, before, after);
+        pointer.truncate(length);
+    }
+}
+
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
 fn differ(
     pointer: String,
     before: Option<&Json>,
     after: Option<&Json>,
     after_may_have_more: bool,
 ) -> Option<JsonDifference> {
-    let inner = |key: &str, before, after| {
-        let key = key.replace('~', "~0").replace('/', "~1");
-        differ(format!("{pointer}/{key}"), before, after, after_may_have_more)
-    };
+    let inner =
+        |key: &str, before, after| differ(format!("{pointer}/{}", escaped(key)), before, after, after_may_have_more);
     match (before, after) {
         (before, after) if before == after => None,
         (Some(Json::Object(one)), Some(Json::Object(other))) => {
@@ -72,6 +117,21 @@ mod tests {
         assert_eq!(at(first_difference(&json!([1]), &json!([1, 2]))), Some("/1".into()));
         assert_eq!(at(first_difference(&json!({}), &json!({ "more": 1 }))), Some("/more".into()));
         assert_eq!(at(first_difference(&json!(1), &json!("1"))), Some(String::new()));
+    }
+
+    #[test]
+    fn all_differences_are_listed_in_order_and_the_rest_is_counted() {
+        let before = json!({ "a/b": [1, 2, 3], "gone": { "x": 1 }, "same": [[]], "z": 1 });
+        let after = json!({ "a/b": [1, 5], "same": [[]], "z": "1", "new": null });
+        let pointers = |most| {
+            let (listed, more) = all_differences(Some(&before), Some(&after), most);
+            (listed.into_iter().map(|it| it.pointer).collect::<Vec<_>>(), more)
+        };
+        assert_eq!(pointers(9), (["/a~1b/1", "/a~1b/2", "/gone", "/z", "/new"].map(String::from).into(), 0));
+        assert_eq!(pointers(2), (["/a~1b/1", "/a~1b/2"].map(String::from).into(), 3));
+        assert_eq!(all_differences(Some(&before), Some(&before), 9), (Vec::new(), 0));
+        let (listed, _) = all_differences(None, Some(&json!(null)), 9);
+        assert_eq!(listed, [JsonDifference { pointer: String::new(), before: None, after: Some(json!(null)) }]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::connect::{answered, ask, connect, find};
 use super::past::find_row;
 use super::show::{self, print_json, say};
-use super::{Done, Failure, Remote};
+use super::{Done, Failure, Remote, times};
 use crate::chain::cbor::bytes_to_json;
 use crate::journal;
 use crate::server::protocol::{DeadLetterView, Request, Response};
@@ -65,7 +65,7 @@ pub(super) fn dead_letters(args: &DeadLettersArgs) -> Done {
             (Some(_), Some(message)) => bytes_to_json(&BASE64.decode(message).map_err(Failure::no)?).to_string(),
             (Some(bytes), None) => format!("({bytes} bytes)"),
         };
-        show::line(&format!("{}  {id}  to {to}, which {why}  {message}", show::time(*dropped_ms)));
+        show::line(&format!("{}  {id}  to {to}, which {why}  {message}", times::moment(*dropped_ms)));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::connect::{chain_length, connect, find};
+use super::connect::{connect, find};
 use super::past::ActorHistory;
 use super::show::{self, print_json};
 use super::{Done, Failure, Remote};
@@ -70,13 +70,7 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
     let mut source = ActorHistory::open(actor, args.data_dir.as_deref(), &args.remote)?;
     let mut from = args.from.unwrap_or(0);
     if let Some(last) = args.last {
-        let length = match &mut source {
-            ActorHistory::Running { client, id } => chain_length(client, id)?,
-            ActorHistory::Journal { reader, row } => {
-                reader.head(row.actor).map_err(Failure::no)?.map_or(0, |head| head.sequence + 1)
-            }
-        };
-        from = length.saturating_sub(last);
+        from = source.length()?.saturating_sub(last);
     }
     if !args.follow {
         let shown = source.each(from, |event| {
@@ -85,7 +79,11 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
         });
         return shown.map(drop);
     }
-    let ActorHistory::Running { client, id } = source else { unreachable!("clap keeps --follow and --data-dir apart") };
+    let ActorHistory::Running { client, id } = source else {
+        return Err(Failure::usage(
+            "--follow is for an actor of a running runtime: a chain file has all its events already",
+        ));
+    };
     end_with_the_reader()?;
     let mut events = client.subscribe(id, Some(from)).map_err(Failure::no)?;
     loop {

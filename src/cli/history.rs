@@ -32,8 +32,11 @@ pub(super) struct ExportArgs {
 
 #[derive(Args)]
 pub(super) struct StateArgs {
-    /// The actor's name, its id, or the beginning of either
+    /// The actor's name, its id, or the beginning of either; or a chain file, NAME.chain
     actor: String,
+    /// Show the state after this event; within a transition, the state before it
+    #[arg(long, value_name = "SEQUENCE")]
+    at: Option<u64>,
     /// Read the data directory itself; no runtime needs to be running
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -55,7 +58,11 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn state(args: &StateArgs) -> Done {
-    let (state, lost) = ActorHistory::open(&args.actor, args.data_dir.as_deref(), &args.remote)?.newest_state()?;
+    let mut history = ActorHistory::open(&args.actor, args.data_dir.as_deref(), &args.remote)?;
+    let (state, lost) = match args.at {
+        Some(at) => (history.state_at(at)?, None),
+        None => history.newest_state()?,
+    };
     if let Some(event) = lost {
         super::stderr::tell(&format!(
             "theater: no event names this state: the data of event {event}, which led to it, was dropped"
@@ -81,10 +88,6 @@ pub(super) fn export(args: &ExportArgs) -> Done {
     output.finish().map_err(cannot_write)?;
     super::stderr::tell(&format!("{} events, head {}", exported.events, exported.head));
     Ok(())
-}
-
-pub(super) fn read_verified(path: &Path) -> Result<ChainFile, Failure> {
-    ChainFile::verify(path).map_err(|error| Failure::no(format!("{}: {error}", path.display())))
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Done {

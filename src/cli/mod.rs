@@ -11,6 +11,7 @@ mod connect;
 mod console;
 mod dead_letters;
 mod dev;
+mod diff;
 mod doctor;
 mod events;
 mod forget;
@@ -37,8 +38,10 @@ mod sql;
 mod stderr;
 mod table;
 mod test;
+mod times;
 mod toolchain;
 mod top;
+mod trace;
 mod upgrade;
 
 use std::path::PathBuf;
@@ -118,10 +121,20 @@ enum Command {
     Top(top::TopArgs),
     /// Show an actor's state
     State(history::StateArgs),
+    /// Show what has changed in an actor's state between two of its events
+    ///
+    /// Each difference has its place as a JSON pointer, and what was there before and after. Of states that are not JSON,
+    /// sizes and hashes are shown.
+    Diff(diff::DiffArgs),
     /// Print rows of an actor's table
     Table(table::TableArgs),
     /// Show an actor's events, one a line: what it was asked, what it did, and the result
     Events(events::EventsArgs),
+    /// Show what led to an event and everything that came of it, across actors
+    ///
+    /// The call of the outermost cause is the root of a tree: under each call stand its host calls, under each message the
+    /// call of the actor that took it, and how it ended. A message that failed, or that nobody took, says where it stopped.
+    Trace(trace::TraceArgs),
     /// Send an actor a message, and wait until the actor has worked on it
     Send(MessageArgs),
     /// Send an actor a request, and print the answer
@@ -347,8 +360,10 @@ fn carry_out(command: Command) -> Done {
         Command::Status(one) => remote::status(&one),
         Command::Top(args) => top::top(&args),
         Command::State(args) => history::state(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Table(args) => table::table(&args),
         Command::Events(args) => events::events(&args),
+        Command::Trace(args) => trace::show(&args),
         Command::Send(args) => remote::send(&args),
         Command::Request(args) => remote::request(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),

@@ -1,26 +1,34 @@
-//! An actor's history as the commands read it: through a running runtime, or in a data directory.
+//! An actor's history as the commands read it: through a running runtime, in a data directory, or in a chain file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use parking_lot::Mutex;
 
-use super::connect::{answered, ask, connect, find};
+use super::connect::{answered, ask, chain_length, connect, find};
 use super::sandbox::engine;
 use super::{Done, Failure, Remote};
-use crate::actor::newest_state;
+use crate::actor::{PastState, Recording, computed_state, newest_state, past_state};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Started;
-use crate::chain::{ChainEvent, ComponentDigest, EventHash, FileRow, History, KeptState};
+use crate::chain::{ChainEvent, ChainFile, ComponentDigest, EventHash, FileRow, History, KeptState};
 use crate::journal::{self, ActorRow, JournalReader, Newest};
 use crate::server::Client;
 use crate::server::protocol::{EventsAnswer, Request, Response, RowView};
 use crate::system::{Candidate, Picker};
 
+/// A chain file, verified.
+pub(super) fn read_verified(path: &Path) -> Result<ChainFile, Failure> {
+    ChainFile::verify(path).map_err(|error| Failure::no(format!("{}: {error}", path.display())))
+}
+
 /// An actor's history, and where it is read from.
 pub(super) enum ActorHistory {
     Running { client: Client, id: String },
     Journal { reader: JournalReader, row: ActorRow },
+    File(Arc<Mutex<ChainFile>>),
 }
 
 const PAGE: u64 = 1_000;
@@ -67,9 +75,19 @@ fn holder<'a>(rows: impl Iterator<Item = &'a ActorRow>) -> Option<&'a ActorRow> 
     rows.max_by_key(|row| (row.alive, row.actor.key))
 }
 
+/// Whether what was given in place of an actor is a chain file. An actor of such a name is meant by its id.
+fn is_chain_file(actor: &str) -> bool {
+    let path = Path::new(actor);
+    path.extension().is_some_and(|extension| extension == "chain") && path.is_file()
+}
+
 impl ActorHistory {
+    /// The history of `actor`, or that in the chain file of this name.
     pub(super) fn open(actor: &str, data_dir: Option<&Path>, remote: &Remote) -> Result<Self, Failure> {
         let Some(dir) = data_dir else {
+            if is_chain_file(actor) {
+                return Ok(Self::File(Arc::new(Mutex::new(read_verified(Path::new(actor))?))));
+            }
             let mut client = connect(remote)?;
             let id = find(&mut client, actor)?.id;
             return Ok(Self::Running { client, id });
@@ -94,6 +112,32 @@ impl ActorHistory {
         }
     }
 
+    /// The state after event `at`; within a transition, the state before it.
+    pub(super) fn state_at(&mut self, at: u64) -> Result<Option<Vec<u8>>, Failure> {
+        let (recording, dir) = match self {
+            Self::Running { client, id } => return fetch_past_state(client, id, at),
+            Self::Journal { reader, row } => {
+                (Recording::of_journal(reader.clone(), row.actor), Some(reader.dir().to_owned()))
+            }
+            Self::File(file) => (Recording::File(Arc::clone(file)), None),
+        };
+        match past_state(&recording, at).map_err(Failure::no)? {
+            PastState::Is(state) => Ok(state),
+            PastState::Behind(led) => computed_state(&engine(dir.as_deref())?, &recording, led).map_err(Failure::no),
+        }
+    }
+
+    /// How many events there are.
+    pub(super) fn length(&mut self) -> Result<u64, Failure> {
+        match self {
+            Self::Running { client, id } => chain_length(client, id),
+            Self::Journal { reader, row } => {
+                Ok(reader.head(row.actor).map_err(Failure::no)?.map_or(0, |head| head.sequence + 1))
+            }
+            Self::File(file) => Ok(file.lock().contents().header.events),
+        }
+    }
+
     /// The newest state; and the event that led to it, if that event's data was dropped and no event names the state.
     pub(super) fn newest_state(&mut self) -> Result<(Option<Vec<u8>>, Option<u64>), Failure> {
         let (client, id) = match self {
@@ -107,6 +151,10 @@ impl ActorHistory {
                 };
                 return Ok((state, reader.newest_state_is_lost_at(row.actor).map_err(Failure::no)?));
             }
+            Self::File(_) => {
+                let last = self.length()?.saturating_sub(1);
+                return Ok((self.state_at(last)?, None));
+            }
             Self::Running { client, id } => (client, id),
         };
         let answer = ask(client, &Request::GetActorState { id: id.clone() });
@@ -114,7 +162,7 @@ impl ActorHistory {
         Ok(match answer {
             (Some(state), _, lost) => (Some(BASE64.decode(state).map_err(Failure::no)?), lost),
             (None, Some(_), lost) => {
-                (Some(fetch(client, |offset| Request::GetStateBytes { id: id.clone(), offset })?), lost)
+                (Some(fetch(client, |offset| Request::GetStateBytes { id: id.clone(), offset, at: None })?), lost)
             }
             (None, None, lost) => (None, lost),
         })
@@ -129,6 +177,7 @@ impl History for ActorHistory {
             Self::Journal { reader, row } => {
                 Ok(reader.events(row.actor, from, PAGE, PAGE_BYTES).map_err(Failure::no)?)
             }
+            Self::File(file) => file.lock().events(from, PAGE, PAGE_BYTES).map_err(Failure::no),
             Self::Running { client, id } => {
                 let request = Request::GetActorEvents { id: id.clone(), from: Some(from), limit: Some(PAGE) };
                 let answer = ask(client, &request);
@@ -146,6 +195,7 @@ impl History for ActorHistory {
         let gone = || Failure::no(format!("the component {digest} is not kept; export with --no-component"));
         match self {
             Self::Journal { reader, .. } => reader.component(digest).map_err(Failure::no)?.ok_or_else(gone),
+            Self::File(file) => file.lock().component(digest).map_err(Failure::no)?.ok_or_else(gone),
             Self::Running { client, .. } => {
                 fetch(client, |offset| Request::GetComponent { digest: digest.to_string(), offset })
             }
@@ -158,6 +208,7 @@ impl History for ActorHistory {
                 let first = reader.first_kept_behind(row.actor, behind).map_err(Failure::no)?;
                 first.map_or(Ok(None), |first| reader.kept_state(row.actor, first + 1)).map_err(Failure::no)
             }
+            Self::File(file) => file.lock().state_behind(behind).map_err(Failure::no),
             Self::Running { client, id } => fetch_kept(client, id, behind),
         }
     }
@@ -165,6 +216,10 @@ impl History for ActorHistory {
     fn rows(&mut self, sequence: u64, behind: Option<&[u8]>) -> Result<Vec<FileRow>, Failure> {
         match self {
             Self::Journal { reader, row } => Ok(reader.file_rows(row.actor, sequence, behind).map_err(Failure::no)?),
+            Self::File(file) => {
+                let rows = file.lock().rows(sequence).map_err(Failure::no)?.into_iter();
+                Ok(rows.filter(|row| behind.is_none_or(|behind| *row.key > *behind)).collect())
+            }
             Self::Running { client, id } => fetch_rows(client, id, sequence, behind),
         }
     }
@@ -173,6 +228,7 @@ impl History for ActorHistory {
         let gone = || Failure::no(format!("the state {} is not kept", hex::encode(sha1)));
         match self {
             Self::Journal { reader, .. } => reader.blob(sha1).map_err(Failure::no)?.ok_or_else(gone),
+            Self::File(file) => file.lock().blob(sha1).map_err(Failure::no)?.ok_or_else(gone),
             Self::Running { client, .. } => {
                 fetch(client, |offset| Request::GetBlob { digest: hex::encode(sha1), offset })
             }
@@ -193,6 +249,32 @@ pub(super) fn fetch(client: &mut Client, request: impl Fn(u64) -> Request) -> Re
         bytes.extend(stretch);
         if ended || bytes.len() as u64 >= size {
             return Ok(bytes);
+        }
+    }
+}
+
+fn fetch_past_state(client: &mut Client, id: &str, at: u64) -> Result<Option<Vec<u8>>, Failure> {
+    let mut bytes = Vec::new();
+    loop {
+        let request = Request::GetStateBytes { id: id.to_owned(), offset: bytes.len() as u64, at: Some(at) };
+        let (size, data, then, no_state) = answered!(
+            ask(client, &request),
+            Response::Bytes { size, data, at, no_state, .. } => (size, data, at, no_state)
+        );
+        // An earlier version answers with the newest state, and does not say of which event.
+        if then != Some(at) {
+            return Err(Failure::no(
+                "the runtime is of an earlier version and does not show past states; `--data-dir DIR` reads them",
+            ));
+        }
+        if no_state {
+            return Ok(None);
+        }
+        let stretch = BASE64.decode(data).map_err(Failure::no)?;
+        let ended = stretch.is_empty();
+        bytes.extend(stretch);
+        if ended || bytes.len() as u64 >= size {
+            return Ok(Some(bytes));
         }
     }
 }

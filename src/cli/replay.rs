@@ -11,9 +11,8 @@ use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::config::refused;
-use super::history::read_verified;
 use super::outcomes;
-use super::past::find_row;
+use super::past::{find_row, read_verified};
 use super::sandbox::engine;
 use super::show::{self, print_json, say};
 use super::{Done, Failure};

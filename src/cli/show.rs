@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::times::time;
+use crate::base::clock;
 use crate::chain::cbor::{Value, bytes_to_json};
 use crate::chain::{ChainEvent, EventKind};
 use crate::server::protocol::{ActorView, RestartsView};
@@ -114,7 +116,7 @@ fn failure(actor: &ActorView) -> Option<String> {
 }
 
 fn age(since_ms: u64) -> String {
-    let seconds = crate::base::clock::unix_ms().saturating_sub(since_ms) / 1000;
+    let seconds = clock::unix_ms().saturating_sub(since_ms) / 1000;
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{}s", seconds / 60, seconds % 60),
@@ -174,8 +176,14 @@ fn brief(event: &ChainEvent) -> Json {
     }
 }
 
-fn cut(text: &str) -> String {
-    let cut: String = text.chars().take(LINE_CHARS).collect();
+/// The text cut to what fits on an event's line, without control characters.
+pub(super) fn cut(text: &str) -> String {
+    cut_to(text, LINE_CHARS)
+}
+
+/// The text cut to so many characters, without control characters.
+pub(super) fn cut_to(text: &str, chars: usize) -> String {
+    let cut: String = text.chars().take(chars).collect();
     // JSON does not escape control characters beyond ASCII.
     let cut = visible(&cut);
     if cut.len() < text.len() { cut + "…" } else { cut }
@@ -187,7 +195,7 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// Whether output on standard output is coloured.
-fn in_colour() -> bool {
+pub(super) fn in_colour() -> bool {
     static DECIDED: OnceLock<bool> = OnceLock::new();
     *DECIDED.get_or_init(|| shows_colours(&std::io::stdout()))
 }
@@ -237,10 +245,4 @@ fn colour(event: &ChainEvent) -> &'static str {
         Some(EventKind::Call | EventKind::Return) => "\x1b[36m",
         Some(EventKind::Intent | EventKind::HostCall) | None => "",
     }
-}
-
-/// The time of day, UTC, to the millisecond.
-pub(super) fn time(timestamp_ms: u64) -> String {
-    let (seconds, ms) = (timestamp_ms / 1000 % 86_400, timestamp_ms % 1000);
-    format!("{:02}:{:02}:{:02}.{ms:03}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }

@@ -166,6 +166,7 @@ impl ActorHistory {
             }
             // The runtime looks itself.
             Self::Running { .. } => None,
+            Self::File(_) => return Err(no_rows()),
         };
         match dropped {
             None => Ok(()),
@@ -181,6 +182,7 @@ impl ActorHistory {
                 Ok(found.map(|row| PrintedRow { key: key.to_vec(), value: row.value.to_vec(), written: row.written }))
             }
             Self::Running { client, id } => fetch_row(client, id, key, at),
+            Self::File(_) => Err(no_rows()),
         }
     }
 
@@ -209,6 +211,7 @@ impl ActorHistory {
                 let page = fetch_page(client, id, prefix, behind, limit, at)?;
                 page.into_iter().map(|view| shown_of(client, id, view, at)).collect()
             }
+            Self::File(_) => Err(no_rows()),
         }
     }
 
@@ -222,8 +225,15 @@ impl ActorHistory {
                 let request = Request::CountRows { id: id.clone(), at };
                 Ok(answered!(ask(client, &request), Response::RowCount { count, .. } => count))
             }
+            Self::File(_) => Err(no_rows()),
         }
     }
+}
+
+fn no_rows() -> Failure {
+    Failure::no(
+        "the rows of a chain file are not shown: ask a running runtime, or read a data directory with --data-dir",
+    )
 }
 
 fn shown_of(client: &mut Client, id: &str, view: RowView, at: Option<u64>) -> Result<PrintedRow, Failure> {

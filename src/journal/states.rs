@@ -147,7 +147,7 @@ impl JournalReader {
     }
 
     /// The same, with the event that says it.
-    pub(super) fn named_upto(&self, actor: ActorKey, sequence: u64) -> Result<(u64, StateOnChain)> {
+    pub(crate) fn named_upto(&self, actor: ActorKey, sequence: u64) -> Result<(u64, StateOnChain)> {
         let mut found = None;
         self.walk_from(actor, sequence, |event| {
             let names = matches!(kind(event), Some(EventKind::Started | EventKind::Return));

@@ -61,7 +61,8 @@ fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Resu
         Err(error) => Err(error.to_string()),
     };
     let (named, offset, piece) = match request {
-        Request::GetStateBytes { id, offset } => {
+        Request::GetStateBytes { id, offset, at: Some(at) } => return past_state(theater, paging, id, at, offset),
+        Request::GetStateBytes { id, offset, at: None } => {
             let actor = known(theater, &id)?.id;
             let read = || whole(theater.state(actor).map_err(text)?.bytes);
             (id.clone(), offset, paging.piece(Whole::State(id), offset, read)?)
@@ -91,7 +92,23 @@ fn piece(theater: &TheaterHandle, paging: &mut Paging, request: Request) -> Resu
         _ => unreachable!("the caller has looked"),
     };
     let Piece { size, bytes, .. } = piece.ok_or_else(|| format!("nothing is kept as {named}"))?;
-    Ok(Response::Bytes { digest: named, size, offset, data: BASE64.encode(bytes) })
+    Ok(Response::Bytes { digest: named, size, offset, data: BASE64.encode(bytes), at: None, no_state: false })
+}
+
+/// The state after event `at`, piece by piece. A state that has no bytes has no pieces.
+fn past_state(
+    theater: &TheaterHandle,
+    paging: &mut Paging,
+    id: String,
+    at: u64,
+    offset: u64,
+) -> Result<Response, String> {
+    let actor = known(theater, &id)?.id;
+    let read = || Ok(theater.state_at(actor, at).map_err(text)?.map(|bytes| (None, bytes)));
+    let piece = paging.piece(Whole::StateAt(id.clone(), at), offset, read)?;
+    let no_state = piece.is_none();
+    let (size, bytes) = piece.map(|Piece { size, bytes, .. }| (size, bytes)).unwrap_or_default();
+    Ok(Response::Bytes { digest: id, size, offset, data: BASE64.encode(bytes), at: Some(at), no_state })
 }
 
 fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, String> {

@@ -18,6 +18,8 @@ pub(super) enum Whole {
     Component(String),
     Blob(String),
     State(String),
+    /// The state after an event.
+    StateAt(String, u64),
     EventData(String, u64),
     /// The state that is kept after an event.
     KeptState(String, u64),

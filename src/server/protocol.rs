@@ -128,10 +128,12 @@ pub(crate) enum Request {
         digest: String,
         offset: u64,
     },
-    /// The newest state, from byte `offset` on.
+    /// The newest state, from byte `offset` on; with `at`, the state after this event.
     GetStateBytes {
         id: String,
         offset: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
     },
     /// One event's data, from byte `offset` on.
     GetEventData {
@@ -343,12 +345,16 @@ pub(crate) enum Response {
         lost: Option<u64>,
     },
     ActorEvents(EventsAnswer),
-    /// A piece of something that has `size` bytes, in base64.
+    /// A piece of something that has `size` bytes, in base64. Of a past state also the event, and whether there was none.
     Bytes {
         digest: String,
         size: u64,
         offset: u64,
         data: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        no_state: bool,
     },
     /// `sequence` is null if no state is kept there. `size` is null if the actor had no state there.
     KeptState {

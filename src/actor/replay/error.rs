@@ -79,6 +79,14 @@ pub enum ReplayError {
         /// The next event after which a state is kept, if there is one.
         next: Option<u64>,
     },
+    /// The chain has no such event.
+    #[error("event {sequence} is not on the chain: its last is event {last}")]
+    NoSuchEvent {
+        /// The event.
+        sequence: u64,
+        /// The last event of the chain.
+        last: u64,
+    },
     /// Data was dropped that every call needs.
     #[error(
         "nothing was replayed: the data of {dropped} was dropped, and there is no call that could be executed without it"
@@ -123,7 +131,12 @@ fn seen(was_seen: bool) -> &'static str {
 /// The place from which the state is known again.
 fn there(next: Option<u64>) -> String {
     match next {
-        Some(next) => format!("before event {next}, after which the next state is kept: from there on it can"),
-        None => "and no state is kept after it: the next is at the actor's next start".into(),
+        Some(next) => format!(
+            "before event {next}, after which the next state is kept: from there on it can; an export or a backup from before \
+             the drop has it still"
+        ),
+        None => "and no state is kept after it: the next is at the actor's next start; an export or a backup from before the \
+                 drop has it still"
+            .into(),
     }
 }

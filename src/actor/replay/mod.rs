@@ -10,6 +10,7 @@ mod compare;
 mod dry_run;
 mod error;
 mod outcomes;
+mod past_state;
 mod recording;
 mod stage;
 mod starts;
@@ -22,6 +23,7 @@ pub(crate) use outcomes::{
     ChangedPart, ComparedTransitions, OtherBuild, OutcomeChange, OutcomesCompared, compare_outcomes,
     program_to_compare, record_again,
 };
+pub(crate) use past_state::{PastState, computed_state, past_state};
 pub(crate) use recording::Recording;
 use recording::{Plan, ReplayStretch};
 use stage::Stage;

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 
 use super::ReplayError;
 use crate::base::id::ActorId;
-use crate::chain::{ChainFile, DroppedEvents};
-use crate::journal::{ActorKey, JournalReader};
+use crate::chain::{ChainFile, DroppedEvents, sha1};
+use crate::journal::{ActorKey, JournalReader, Newest};
 
 /// A chain to be replayed, by the place where it is stored.
 pub(crate) enum Recording {
@@ -48,7 +48,7 @@ pub(super) struct Plan {
     pub(super) dropped: DroppedEvents,
 }
 
-fn unreadable(error: impl ToString) -> ReplayError {
+pub(super) fn unreadable(error: impl ToString) -> ReplayError {
     ReplayError::Unreadable(error.to_string())
 }
 
@@ -94,6 +94,28 @@ impl Recording {
             Self::File(file) => Ok(file.lock().contents().head.sequence),
             Self::Journal { actor, reader } => {
                 Ok(reader.head(*actor).map_err(unreadable)?.map_or(0, |head| head.sequence))
+            }
+        }
+    }
+
+    /// The large state with this SHA-1 that event `sequence` names, if it is stored.
+    pub(super) fn held(&self, sequence: u64, digest: &[u8; 20]) -> Result<Option<Vec<u8>>, ReplayError> {
+        match self {
+            Self::File(file) => {
+                let mut file = file.lock();
+                let attached = file.state(sequence).map_err(unreadable)?.flatten();
+                let attached = attached.filter(|state| sha1(state) == *digest);
+                attached.map_or_else(|| file.blob(digest), |state| Ok(Some(state))).map_err(unreadable)
+            }
+            Self::Journal { actor, reader } => {
+                if reader.newest_state_at(*actor).map_err(unreadable)? == Some(sequence)
+                    && let Newest::Is(newest) = reader.newest_state(*actor).map_err(unreadable)?
+                    && newest.as_ref().is_some_and(|state| sha1(state) == *digest)
+                {
+                    return Ok(newest);
+                }
+                let kept = reader.kept_state_at(*actor, sequence).map_err(unreadable)?.flatten();
+                kept.map_or_else(|| reader.sound_blob(digest), |state| Ok(Some(state))).map_err(unreadable)
             }
         }
     }

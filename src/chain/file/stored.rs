@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::read::{Attachment, ChainFileReader, read_event, text_of};
 use super::verify::Verification;
-use super::{ChainFileContents, ChainFileError, FileRow};
+use super::{ChainFileContents, ChainFileError, FileRow, KeptState};
 use crate::chain::event::ChainEvent;
 use crate::chain::hash::{ComponentDigest, sha1};
 
@@ -164,6 +164,13 @@ impl ChainFile {
             Some(Attachment::State(at, state)) if at == sequence => Ok(Some(state)),
             Some(_) => Err(altered()),
         }
+    }
+
+    /// The first state that is attached after an event behind `sequence`, with that event. As with [`ChainFile::state`].
+    pub(crate) fn state_behind(&mut self, sequence: u64) -> io::Result<Option<KeptState>> {
+        let Some(from) = sequence.checked_add(1) else { return Ok(None) };
+        let Some(at) = self.index.states.range(from..).next().map(|(at, _)| *at) else { return Ok(None) };
+        Ok(self.state(at)?.map(|state| (at, state)))
     }
 }
 

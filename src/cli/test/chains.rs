@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::history::read_verified;
 use super::super::outcomes::{described, each_change};
+use super::super::past::read_verified;
 use super::super::{Done, Failure};
 use super::{Results, TestResult, name_of};
 use crate::actor::{

@@ -6,11 +6,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::actor::{self, Recording, ReplayError, Replayed};
+use crate::actor::{self, PastState, Recording, ReplayError, Replayed};
 use crate::base::id::ActorId;
 use crate::base::thread;
 use crate::chain::{ChainEvent, ComponentDigest, ExportError, Exported, FileRow, History, KeptState, export};
-use crate::guest::THREAD_STACK_BYTES;
+use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
 use crate::journal::{
     self, ActorKey, DataDropped, DropError, JournalError, JournalReader, Newest, ReadFault, ReadResult, Shown,
 };
@@ -38,6 +38,9 @@ pub enum ReadError {
     /// The journal does not hold this component or state.
     #[error("nothing is kept as {0}")]
     NotKept(String),
+    /// The state of the past cannot be had: there is no such event, or data was dropped that the state is to be computed from.
+    #[error(transparent)]
+    PastState(#[from] ReplayError),
     /// Data was dropped that the table of the past was made from.
     #[error("{}", crate::journal::gone_table(*at, *dropped))]
     TableIsGone {
@@ -79,6 +82,24 @@ impl TheaterHandle {
         };
         let lost_at = reader.newest_state_is_lost_at(actor)?;
         Ok(ActorState { bytes, lost_at })
+    }
+
+    /// The state that an actor had after event `at`; none if it had none. If `at` lies within a transition, that is the state
+    /// before the transition. A large state that the journal does not hold any more is computed again, from the nearest one
+    /// that it holds; the calling thread waits.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::PastState`] if there is no such event, or if the state is gone with data that was dropped.
+    pub fn state_at(&self, id: ActorId, at: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let (actor, reader) = self.opened(id)?;
+        let recording = Recording::of_journal(reader, actor);
+        match actor::past_state(&recording, at)? {
+            PastState::Is(state) => Ok(state),
+            PastState::Behind(led) => {
+                Ok(self.on_a_large_stack("state-at", move |engine| actor::computed_state(&engine, &recording, led))?)
+            }
+        }
     }
 
     /// The events of an actor from sequence `from` on that are on disk, in order: at most `limit`, at most 1,000, and
@@ -145,16 +166,25 @@ impl TheaterHandle {
         if self.journal.flush().is_err() {
             log::debug!("the journal takes no more records: what is on disk of actor {id} is all that is replayed");
         }
+        let reader = self.journal.reader().map_err(|error| unreadable(&error))?;
+        self.on_a_large_stack("replay", move |engine| {
+            let recording = Recording::of_journal(reader, actor);
+            actor::replay(&engine, &recording, None, &mut |_| Ok(()))
+        })
+    }
+
+    /// Executes recorded calls on a thread of its own, because guest code needs a large stack. The calling thread waits.
+    fn on_a_large_stack<T: Send + 'static>(
+        &self,
+        name: &str,
+        replay: impl FnOnce(Arc<GuestEngine>) -> Result<T, ReplayError> + Send + 'static,
+    ) -> Result<T, ReplayError> {
         let control: &dyn Any = &*self.control;
         let control = control.downcast_ref::<LifecycleControl>();
-        let engine = Arc::clone(&control.ok_or_else(|| unreadable(&"this handle has no sandbox"))?.engine);
-        let reader = self.journal.reader().map_err(|error| unreadable(&error))?;
+        let lacking = || ReplayError::Unreadable("this handle has no sandbox".to_owned());
+        let engine = Arc::clone(&control.ok_or_else(lacking)?.engine);
         let (to, replayed) = crossbeam_channel::bounded(1);
-        // Replay runs guest code, which needs a large stack.
-        let thread = thread::spawn_sized("replay", THREAD_STACK_BYTES, move || {
-            let recording = Recording::of_journal(reader, actor);
-            let _ = to.send(actor::replay(&engine, &recording, None, &mut |_| Ok(())));
-        });
+        let thread = thread::spawn_sized(name, THREAD_STACK_BYTES, move || _ = to.send(replay(engine)));
         let thread = thread.map_err(|error| ReplayError::Sandbox(format!("no thread to replay on: {error}")))?;
         thread.join().map_err(|panicked| ReplayError::Panicked(panicked.to_string()))?;
         replayed.try_recv().unwrap_or_else(|_| Err(ReplayError::Panicked("it has no outcome".into())))
