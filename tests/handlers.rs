@@ -54,6 +54,7 @@ impl Family {
             "alarm",
             "sentry",
             "scribe",
+            "tally",
             "gatherer",
             "nursery",
         ] {

@@ -102,13 +102,14 @@ impl Builder {
 /// What every component begins with.
 const WASM: &[u8] = b"\0asm";
 
-/// Writes a component, unless the same one is there; tells whether it wrote. Only a component is overwritten: a manifest may name
-/// any path.
+/// Writes a component, unless the same one is there; tells whether it wrote. A manifest may name any path, so a file is
+/// overwritten only if it is a component, or is called one: then it is damaged.
 fn place(component: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
     if fs::read(component).is_ok_and(|there| there == bytes) {
         return Ok(false);
     }
-    if fs::read(component).is_ok_and(|there| !there.starts_with(WASM)) {
+    let is_called_one = component.extension().is_some_and(|extension| extension == "wasm");
+    if !is_called_one && fs::read(component).is_ok_and(|there| !there.starts_with(WASM)) {
         let why = "a file is there that is no component, and a build would overwrite it: component_path of the manifest names \
                    the file that a build makes, such as dist/NAME.wasm";
         return Err(BuildError::Project(component.to_owned(), why.into()));

@@ -81,7 +81,7 @@ impl Browser {
         // The driver ends connections that are idle for a while.
         let mut http = Http::connect(self.address);
         http.send_raw(head.as_bytes()).expect("sent");
-        let answer = http.receive().expect("chromedriver answers");
+        let answer = http.receive().unwrap_or_else(|| panic!("chromedriver gives no answer to {method} {path} {body}"));
         let value = answer.json()["value"].take();
         if answer.status == 200 { Ok(value) } else { Err(value) }
     }

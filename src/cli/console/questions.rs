@@ -6,6 +6,8 @@
 //! | `/api/event` | `actor`, `sequence`: one event, whole |
 //! | `/api/search` | `actor`, `before`, `kind`, `text`, `since`, `until`: the events that fit, the newest first, in steps |
 //! | `/api/state` | `actor`, `at`: the state after an event, or the newest |
+//! | `/api/diff` | `actor`, `from`, `to`: what differs between the states after two events |
+//! | `/api/trace` | `actor`, `event`: all that came of the call that led to an event, across actors |
 
 use std::collections::HashMap;
 
@@ -16,8 +18,12 @@ use serde_json::{Value as Json, json};
 use super::commands::refused;
 use super::listener::Answer;
 use super::runtime::Runtime;
+use crate::base::json_difference::{JsonDifference, all_differences};
 use crate::chain::ChainEvent;
+use crate::cli::Failure;
+use crate::cli::past::ActorHistory;
 use crate::cli::show::event_json;
+use crate::cli::trace::trace;
 use crate::server::protocol::{EventView, EventsAnswer, Request, Response};
 use crate::server::{Client, ClientError, unexpected};
 
@@ -29,6 +35,8 @@ const LISTED_DATA_BYTES: usize = 16 * 1024;
 const SEARCHED: u64 = 5_000;
 /// A longer state is shown in part.
 const SHOWN_STATE_BYTES: usize = 1024 * 1024;
+/// So many differences of two states are listed; the others are counted.
+const LISTED_CHANGES: usize = 500;
 
 type Params = HashMap<String, String>;
 
@@ -39,6 +47,8 @@ pub(super) fn answer(runtime: &Runtime, path: &str, query: &str) -> Answer {
         "/api/event" => event,
         "/api/search" => search,
         "/api/state" => state,
+        "/api/diff" => diff,
+        "/api/trace" => causes,
         _ => return Answer::error(404, format!("there is nothing at {path}")),
     };
     question(runtime, &params).map_or_else(|refused| refused, Answer::ok)
@@ -168,14 +178,58 @@ fn search(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
     Ok(json!({ "events": found, "next": (end > 0).then_some(end) }))
 }
 
+/// A connection of its own for what asks several commands in a row.
+fn history(runtime: &Runtime, actor: &str) -> Result<ActorHistory, Answer> {
+    let client = runtime.connect().map_err(|why| refused(&why))?;
+    Ok(ActorHistory::Running { client, id: actor.to_owned() })
+}
+
+fn said_no(failure: Failure) -> Answer {
+    Answer::error(409, failure)
+}
+
 fn state(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
     let (actor, at) = (text(params, "actor")?, number(params, "at")?);
-    let request = |offset| Request::GetStateBytes { id: actor.to_owned(), offset };
-    let bytes = runtime.read(|client| fetched(client, &request)).map_err(|why| refused(&why))?;
+    let mut history = history(runtime, actor)?;
+    let state = match at {
+        Some(at) => history.state_at(at),
+        None => history.newest_state().map(|(state, _)| state),
+    };
+    let Some(bytes) = state.map_err(said_no)? else { return Ok(json!({ "at": at, "size": null, "shown": {} })) };
     let size = bytes.len();
     let shown = match serde_json::from_slice::<Json>(&bytes) {
         Ok(json) if size <= SHOWN_STATE_BYTES => json!({ "json": json }),
-        _ => json!({ "text": String::from_utf8_lossy(&bytes[..size.min(SHOWN_STATE_BYTES)]) }),
+        _ => {
+            json!({ "text": String::from_utf8_lossy(&bytes[..size.min(SHOWN_STATE_BYTES)]), "is_cut": size > SHOWN_STATE_BYTES })
+        }
     };
     Ok(json!({ "at": at, "size": size, "shown": shown }))
+}
+
+fn diff(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+    let actor = text(params, "actor")?;
+    let event =
+        |name| number(params, name)?.ok_or_else(|| Answer::error(400, format!("the parameter {name} is missing")));
+    let (from, to) = (event("from")?, event("to")?);
+    let mut history = history(runtime, actor)?;
+    let (before, after) = (history.state_at(from).map_err(said_no)?, history.state_at(to).map_err(said_no)?);
+    let json = |state: &Option<Vec<u8>>| state.as_deref().map(serde_json::from_slice::<Json>).transpose();
+    let (Ok(one), Ok(other)) = (json(&before), json(&after)) else {
+        let length = |state: &Option<Vec<u8>>| state.as_ref().map_or(0, Vec::len);
+        let how = if before == after { "are the same" } else { "differ" };
+        let note = format!("The states are not JSON, and {how}: {} and {} bytes.", length(&before), length(&after));
+        return Ok(json!({ "changes": [], "left_out": 0, "note": note }));
+    };
+    let (changes, left_out) = all_differences(one.as_ref(), other.as_ref(), LISTED_CHANGES);
+    let change = |it: JsonDifference| json!({ "pointer": it.pointer, "before": it.before, "after": it.after });
+    Ok(json!({ "changes": changes.into_iter().map(change).collect::<Vec<_>>(), "left_out": left_out }))
+}
+
+fn causes(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+    let (actor, sequence) = (text(params, "actor")?, number(params, "event")?);
+    let sequence = sequence.ok_or_else(|| Answer::error(400, "the parameter event is missing"))?;
+    let actor = actor.parse().map_err(|_| Answer::error(400, format!("{actor:?} is not the id of an actor")))?;
+    let mut client = runtime.connect().map_err(|why| refused(&why))?;
+    let tree = trace(&mut client, actor, sequence).map_err(said_no)?;
+    Ok(serde_json::to_value(tree).expect("a trace serialises"))
 }

@@ -40,9 +40,14 @@ impl Runtime {
         self.read(|client| client.ask(request))
     }
 
+    /// A new connection, for what asks several commands in a row.
+    pub(super) fn connect(&self) -> Result<Client, ClientError> {
+        Client::connect(&self.options)
+    }
+
     /// Sends a command that may change something, once: on a new connection, because an idle one may have broken.
     pub(super) fn tell(&self, request: &Request) -> Result<Response, ClientError> {
-        Client::connect(&self.options)?.ask(request)
+        self.connect()?.ask(request)
     }
 
     /// Lends a connection to `work`, which changes nothing. If an idle connection turns out to have broken, `work` is repeated
