@@ -210,3 +210,136 @@ fn a_person_sees_what_happens_and_what_happened() {
     browser.until("document.body.textContent.includes('There is no dead letter.')");
     drop(running);
 }
+
+#[test]
+fn what_an_actor_says_stays_text() {
+    if !browser::is_there() {
+        return skipped("hostile texts in a browser", "chromium and chromedriver are not installed");
+    }
+    const MARKUP: &str =
+        "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u{1b}[2J\u{202e}";
+    let stage = Stage::new();
+    let name = "<img src=x onerror=alert(1)>";
+    let manifest = stage.file(
+        "forged.toml",
+        format!("name = {name:?}\ncomponent_path = {:?}\nrestart = \"temporary\"\n", component("probe")),
+    );
+    let running = stage.run_with(&[&manifest], &["--socket", &socket(&stage)]).expect("it starts");
+    let id = running.json(&["list"])[0]["id"].as_str().expect("an id").to_owned();
+    running.request(&id, &json!({ "op": "echo", "value": MARKUP })).ok();
+    let console = Console::start(&stage, &[]);
+    let mut browser = Browser::open();
+    browser.go(&console.url);
+    browser.until(&format!("{LINES}.length === 1 && {LINES}[0].textContent.includes('<img src=x')"));
+    for view in ["overview", "history", "travel"] {
+        browser.run(&format!("location.hash = '#/actor/{id}/{view}'"));
+        browser.until(&format!("document.querySelector('.tabs [aria-current]')?.href.endsWith('{view}') && document.querySelector('h1').textContent.includes('<img')"));
+    }
+    browser.run(&format!("location.hash = '#/actor/{id}/history'"));
+    browser.until("document.querySelectorAll('.events li').length > 3");
+    browser.run("document.querySelectorAll('.events summary').forEach((it) => it.click())");
+    browser.until("[...document.querySelectorAll('.decoded pre')].length > 3");
+    assert_eq!(browser.value("document.title"), "Theater console");
+    assert_eq!(browser.value("document.querySelectorAll('img, #view script').length"), 0);
+    let shown = browser.value("document.body.textContent");
+    assert!(!shown.as_str().expect("text").contains(['\u{1b}', '\u{202e}']), "no text controls how others are shown");
+    assert_eq!(browser.errors(), Vec::<String>::new(), "nothing was even tried");
+}
+
+#[test]
+fn only_the_page_itself_with_the_key_is_answered() {
+    let bank = Bank::new();
+    let _running = bank.run();
+    let console = Console::start(&bank.stage, &[]);
+    let host = format!("Host: {}", console.address());
+    let key = format!("Authorization: Bearer {}", console.key());
+    let json = "Content-Type: application/json".to_owned();
+    let get = |path: &str, head: &[&str]| {
+        console.status("GET", path, &head.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(), "")
+    };
+    assert_eq!(get("/", &[&host]), 200, "the page itself is no secret");
+    assert_eq!(get("/api/live", &[&host]), 401, "without the key");
+    assert_eq!(get("/api/live", &[&host, "Authorization: Bearer wrong"]), 401);
+    assert_eq!(get("/", &["Host: evil.example"]), 421, "a name that leads here (DNS rebinding)");
+    assert_eq!(get("/api/events?actor=ledger", &[&host, &key]), 200);
+    assert_eq!(get("/api/events?actor=ledger", &[&host, &key, "Origin: http://evil.example"]), 403, "another page");
+    assert_eq!(get("/api/events?actor=ledger", &[&host, &key, "Sec-Fetch-Site: cross-site"]), 403);
+    assert_eq!(get("/api/events?actor=nobody", &[&host, &key]), 409);
+    assert_eq!(get("/api/events?actor=ledger&from=x", &[&host, &key]), 400);
+    assert_eq!(get("/api/nothing", &[&host, &key]), 404);
+    assert_eq!(get("/../Cargo.toml", &[&host]), 404);
+    let post = |head: &[&String], body: &str| {
+        console.status("POST", "/api/command", &head.iter().map(|line| (*line).clone()).collect::<Vec<_>>(), body)
+    };
+    assert_eq!(post(&[&host, &key, &json], "\"Status\""), 200);
+    assert_eq!(post(&[&host, &key], "\"Status\""), 415, "a form of another page cannot send this type");
+    assert_eq!(post(&[&host, &key, &json], "\"Shutdown\""), 403, "the page ends no runtime");
+    assert_eq!(post(&[&host, &key, &json], "{\"StartActor\":{\"manifest\":\"/etc/passwd\"}}"), 403);
+    assert_eq!(post(&[&host, &key, &json], "{"), 400);
+}
+
+#[test]
+fn a_console_that_only_shows_has_no_actions_and_takes_none() {
+    if !browser::is_there() {
+        return skipped("the actions of the console", "chromium and chromedriver are not installed");
+    }
+    let bank = Bank::new();
+    let running = bank.run();
+    open_accounts(&running);
+    let ledger = running.id("ledger");
+    let (controls, shows) = (Console::start(&bank.stage, &[]), Console::start(&bank.stage, &["--read-only"]));
+    let mut browser = Browser::open();
+    browser.go(&shows.url);
+    browser.until(&format!("{LINES}.length === 3"));
+    browser.run(&format!("location.hash = '#/actor/{ledger}'"));
+    browser.until("document.getElementById('state')?.textContent.includes('accounts')");
+    assert_eq!(texts(&mut browser, "#view button"), Vec::<String>::new());
+    let stop = json!({ "StopActor": { "id": ledger } }).to_string();
+    let head = [
+        format!("Host: {}", shows.address()),
+        format!("Authorization: Bearer {}", shows.key()),
+        "Content-Type: application/json".to_owned(),
+    ];
+    assert_eq!(shows.status("POST", "/api/command", &head, &stop), 403);
+    assert_eq!(running.status("ledger"), "running");
+
+    browser.go(&controls.url);
+    browser.until(&format!("{LINES}.length === 3"));
+    browser.run(&format!("location.hash = '#/actor/{ledger}'"));
+    browser.until("[...document.querySelectorAll('#view button')].some((it) => it.textContent === 'Stop…')");
+    // Nothing happens before a person has said yes.
+    browser.run("[...document.querySelectorAll('#view button')].find((it) => it.textContent === 'Stop…').click()");
+    browser.until("document.querySelector('dialog[open] h2').textContent === 'Stop ledger'");
+    browser.run("document.querySelector('dialog button[type=button]').click()");
+    assert_eq!(running.status("ledger"), "running");
+    browser.run("[...document.querySelectorAll('#view button')].find((it) => it.textContent === 'Stop…').click()");
+    browser.click("dialog[open] button.go");
+    browser.until("document.querySelector('dialog[open] .answer').textContent === 'It has stopped.'");
+    running.until("ledger", "stopped");
+}
+
+#[test]
+fn all_tabs_of_a_browser_share_one_stream() {
+    if !browser::is_there() {
+        return skipped("tabs of a browser", "chromium and chromedriver are not installed");
+    }
+    let bank = Bank::new();
+    let running = bank.run();
+    let console = Console::start(&bank.stage, &[]);
+    let mut browser = Browser::open();
+    for _ in 0..4 {
+        browser.go(&console.url);
+        browser.until(&format!("{LINES}.length === 1"));
+        browser.new_tab();
+    }
+    browser.go(&console.url);
+    open_accounts(&running);
+    browser.until(&format!("{LINES}.length === 3"));
+    let streams = "return (await import('/live.js')).known.summary.browsers;";
+    assert_eq!(browser.run_async(streams), 1);
+    drop(browser);
+    let mut another = Browser::open();
+    another.go(&console.url);
+    another.until(&format!("{LINES}.length === 3"));
+    eventually("the stream of a browser that has gone ends", || (another.run_async(streams) == 1).then_some(()));
+}

@@ -19,7 +19,7 @@ mod rows;
 mod runtime;
 mod streams;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ use self::runtime::Runtime;
 use super::connect::client_options;
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
+use crate::base::wait;
+use crate::net::http::HttpListener;
 use crate::server::Endpoint;
 
 #[derive(Args)]
@@ -69,18 +71,20 @@ pub(super) fn console(args: &ConsoleArgs) -> Done {
     let role = runtime.role().map_err(Failure::no)?;
     let cannot =
         |error| Failure::no(format!("cannot listen on {}: {error}; name another address with --listen", args.listen));
-    let socket = TcpListener::bind(args.listen).map_err(cannot)?;
-    let address = socket.local_addr().map_err(cannot)?;
+    let listener = HttpListener::bind(args.listen).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
     let access = Access::new(address, &args.host, args.key_file.as_deref(), needs_key)?;
     let pulse = Pulse::start(Arc::clone(&runtime)).map_err(Failure::no)?;
     let url = access.url();
-    let listener = listener::start(socket, access, runtime, pulse).map_err(Failure::no)?;
+    let _serving = listener::serve(listener, access, runtime, pulse).map_err(Failure::no)?;
     if args.remote.json {
         print_json(&serde_json::json!({ "url": url, "role": role }));
     } else {
         say!("console  {url}");
         say!("role     {role}{}", if args.read_only { " (by --read-only)" } else { "" });
     }
-    listener.serve();
-    Ok(())
+    // A signal ends the process.
+    loop {
+        wait::park();
+    }
 }

@@ -13,7 +13,10 @@ use serde::Serialize;
 
 use super::rows::{Before, Row, recent_p99};
 use super::runtime::Runtime;
+use super::streams::Streams;
 use crate::base::{clock, thread, wait};
+use crate::net::PieceFraming;
+use crate::net::http::{WireAnswer, WireResponse};
 use crate::server::protocol::{
     ActorMetricsView, ActorView, JournalMetricsView, ProcessView, Request, Response, Totals,
 };
@@ -45,6 +48,8 @@ pub(super) struct Summary {
     pub(super) server: String,
     /// What this console may do: `read` or `control`.
     pub(super) role: &'static str,
+    /// How many browsers look on.
+    pub(super) browsers: usize,
     pub(super) version: String,
     pub(super) data_dir: String,
     pub(super) total: Option<Totals>,
@@ -73,74 +78,53 @@ pub(super) struct Sample {
 struct Hub {
     moment: Moment,
     samples: VecDeque<Sample>,
-    watchers: usize,
 }
 
-/// The measurements, for those who look on.
+/// The measurements, and the browsers that are told of them.
 pub(super) struct Pulse {
     hub: Mutex<Hub>,
-    /// A measurement was made, or the first browser has come.
-    changed: Condvar,
-}
-
-/// A browser that looks on.
-pub(super) struct Watcher(Arc<Pulse>);
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.0.hub.lock().watchers -= 1;
-    }
+    /// A browser has come.
+    joined: Condvar,
+    streams: Streams,
 }
 
 impl Pulse {
     /// Starts the thread that measures.
     pub(super) fn start(runtime: Arc<Runtime>) -> io::Result<Arc<Self>> {
         let moment = Moment { number: 0, rows: Arc::default(), summary: Arc::default() };
-        let hub = Mutex::new(Hub { moment, samples: VecDeque::new(), watchers: 0 });
-        let pulse = Arc::new(Self { hub, changed: Condvar::new() });
+        let hub = Mutex::new(Hub { moment, samples: VecDeque::new() });
+        let pulse = Arc::new(Self { hub, joined: Condvar::new(), streams: Streams::default() });
         let measuring = Arc::clone(&pulse);
         // The thread runs as long as the process does.
         drop(thread::spawn("console-pulse", move || measuring.run(&runtime))?);
         Ok(pulse)
     }
 
-    /// Notes that a browser looks on, until the watcher is dropped.
-    pub(super) fn watch(self: &Arc<Self>) -> Watcher {
-        self.hub.lock().watchers += 1;
-        self.changed.notify_all();
-        Watcher(Arc::clone(self))
-    }
-
-    /// The newest moment, and the points of the charts.
-    pub(super) fn now(&self) -> (Moment, Vec<Sample>) {
-        let hub = self.hub.lock();
-        (hub.moment.clone(), hub.samples.iter().copied().collect())
-    }
-
-    /// Waits for a moment after `number`, until `deadline`.
-    pub(super) fn after(&self, number: u64, deadline: Instant) -> Option<Moment> {
-        let mut hub = self.hub.lock();
-        while hub.moment.number <= number {
-            if !wait::notified_until(&self.changed, &mut hub, deadline) {
-                return None;
-            }
-        }
-        Some(hub.moment.clone())
+    /// A stream for a browser: `head` is the head of the answer. An error says why there is none.
+    pub(super) fn join(&self, head: WireResponse, framing: PieceFraming) -> Result<WireAnswer, String> {
+        let (moment, samples) = {
+            let hub = self.hub.lock();
+            (hub.moment.clone(), hub.samples.iter().copied().collect::<Vec<_>>())
+        };
+        let answer = self.streams.open(head, framing, &moment, &samples)?;
+        self.joined.notify_all();
+        Ok(answer)
     }
 
     fn run(&self, runtime: &Runtime) {
         let mut earlier = Earlier::default();
         loop {
             let begun = clock::now();
-            let is_watched = self.hub.lock().watchers > 0;
+            let browsers = self.streams.count();
+            let is_watched = browsers > 0;
             let measured = runtime.read(|client| measure(client, is_watched));
-            self.publish(runtime, &mut earlier, measured, is_watched);
+            self.publish(runtime, &mut earlier, measured, browsers);
             let rest = if is_watched { WATCHED } else { UNWATCHED }.max(clock::since(begun) * 10);
             let until = clock::after(rest);
             let mut hub = self.hub.lock();
             // The first browser does not wait for the next round.
-            while is_watched || hub.watchers == 0 {
-                if !wait::notified_until(&self.changed, &mut hub, until) {
+            while is_watched || self.streams.count() == 0 {
+                if !wait::notified_until(&self.joined, &mut hub, until) {
                     break;
                 }
             }
@@ -152,7 +136,7 @@ impl Pulse {
         runtime: &Runtime,
         earlier: &mut Earlier,
         measured: Result<Measured, ClientError>,
-        is_watched: bool,
+        browsers: usize,
     ) {
         let (number, rows) = {
             let hub = self.hub.lock();
@@ -162,7 +146,7 @@ impl Pulse {
         let (rows, summary) = match measured {
             Ok(measured) => {
                 let role = *earlier.role.get_or_insert_with(|| runtime.role().unwrap_or("read"));
-                earlier.take(measured, is_watched, rows, Summary { server, role, ..Summary::default() })
+                earlier.take(measured, browsers > 0, rows, Summary { server, role, browsers, ..Summary::default() })
             }
             Err(why) => {
                 *earlier = Earlier::default();
@@ -177,7 +161,9 @@ impl Pulse {
             }
         }
         hub.moment = Moment { number, rows, summary: Arc::new(summary) };
-        self.changed.notify_all();
+        let (moment, samples) = (hub.moment.clone(), hub.samples.iter().copied().collect::<Vec<_>>());
+        drop(hub);
+        self.streams.tell(&moment, &samples);
     }
 }
 
