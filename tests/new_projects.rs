@@ -6,7 +6,7 @@ mod projects;
 #[path = "support/websocket.rs"]
 mod websocket;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -60,6 +60,10 @@ fn passes_its_test(lang: &str, template: &str) {
     assert!(text(&tested.stdout).contains("ok      till.toml: "), "{}", text(&tested.stdout));
     let left = std::fs::read_dir(&directory).expect("a directory").map(|it| it.expect("a file").file_name());
     assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("-test.toml")), "the test leaves nothing");
+    drop(target);
+    if template == "chat" {
+        talks(&stage, &directory);
+    }
 }
 
 /// The tests of an actor's own logic pass, outside of a component.
@@ -124,15 +128,12 @@ passes! {
     an_empty_actor_in_python: "python", "empty";
 }
 
-/// The rooms of the template `chat` talk over WebSocket, and go on after a kill.
-fn talks(lang: &str) {
-    let stage = Stage::new();
-    let Some(directory) = begun(&stage, lang, "chat") else { return };
+/// The rooms of the template `chat`, which is built, talk over WebSocket, and go on after a kill.
+fn talks(stage: &Stage, directory: &Path) {
     let manifest = directory.join("till.toml");
     let shipped = std::fs::read_to_string(&manifest).expect("a manifest");
     std::fs::write(&manifest, shipped.replace("port = 8080", "port = 0").replace("port = 8081", "port = 0"))
         .expect("it");
-    built(&manifest);
     let running = stage.run(&[&manifest]);
     let heard = |client: &mut Client| -> Value {
         serde_json::from_str(&client.hear().into_text().expect("text")).expect("JSON")
@@ -159,19 +160,4 @@ fn talks(lang: &str) {
     let chain = running.export(&stage, "till");
     running.shut_down();
     verifies_and_replays(&chain);
-}
-
-#[test]
-fn people_talk_in_a_room_in_rust() {
-    talks("rust");
-}
-
-#[test]
-fn people_talk_in_a_room_in_typescript() {
-    talks("ts");
-}
-
-#[test]
-fn people_talk_in_a_room_in_python() {
-    talks("python");
 }

@@ -179,8 +179,9 @@ mod tests {
         let address = "127.0.0.1:9001".parse().expect("an address");
         let access = Access::new(address, &[], None, true).expect("a random key");
         let key = access.url().split_once("#key=").expect("the address has the key").1.to_owned();
-        let ask = |authorization| access.to_runtime(&Asked { host: HERE, authorization, ..Asked::default() });
-        assert_eq!(ask(Some(format!("Bearer {key}").as_str())), Ok(()));
+        let ask =
+            |authorization: Option<&str>| access.to_runtime(&Asked { host: HERE, authorization, ..Asked::default() });
+        assert_eq!(ask(Some(&format!("Bearer {key}"))), Ok(()));
         for wrong in ["Bearer ", "Bearer x", key.as_str(), ""] {
             assert_eq!(ask(Some(wrong)), Err(Denied::Key), "{wrong}");
         }
