@@ -38,7 +38,9 @@ pub use chain::{ExportError, Exported, Link, Salt, UnverifiedChain, VerifiedChai
 pub use fuzzing::TARGETS as FUZZ_TARGETS;
 pub use guest::Divergence;
 pub use handlers::{BeyondLimit, CallContext, Handler, Handlers, HostFunctions, HostParams, HostResult, LinkError};
-pub use journal::{DataDropped, DiskLow, DropError, Durability, JournalDown, JournalError, Shown, UnsoundEnd};
+pub use journal::{
+    DataDropped, DataToDrop, DiskLow, DropError, Durability, JournalDown, JournalError, Shown, UnsoundEnd,
+};
 pub use manifest::{ActorSource, HandlerEntry, ManifestError};
 pub use server::{BoundMetrics, BoundServer, Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub use server::{MetricsServer, ServerError, ServerOptions, TheaterServer, TlsFiles, Token, TokenError};
@@ -48,6 +50,7 @@ pub use system::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError, Sec
 pub use theater::measure::{
     ActorMetricsView, Counts, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
 };
+pub use theater::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastFailure, RestartRules};
 pub use theater::{
     ActorState, Config, DeadLetter, DeadLetterId, EventStream, EventsOf, FollowedEvent, ReadError, TableRow,
 };

@@ -108,10 +108,8 @@ fn a_refusal_and_a_panic_are_shown_where_they_happened_with_the_state_before() {
     let calls: Vec<u64> = running
         .events("front")
         .iter()
-        .filter_map(|event| {
-            (event["event_type"] == format!("call {HANDLE_REQUEST}"))
-                .then(|| event["sequence"].as_u64().expect("a number"))
-        })
+        .filter(|event| event["event_type"] == format!("call {HANDLE_REQUEST}"))
+        .map(|event| event["sequence"].as_u64().expect("a number"))
         .collect();
     let said = running.say(&["trace", "front", &calls[0].to_string()]);
     assert!(said.contains("back 3-4  handle-request") && said.contains("→ refused: not today"), "{said}");

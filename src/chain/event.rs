@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::cbor::Value;
 use super::hash::{EventHash, lower_hex};
 use super::salt::Salt;
 
@@ -84,15 +83,6 @@ impl ChainEvent {
             Some(dropped) => matches!(dropped.digest, DataDigest::Salted(_)),
             None => self.salt.is_some(),
         }
-    }
-
-    /// The data as JSON, as `theater events --json` shows it: a byte string is the JSON that it holds, or else its
-    /// text, or else `{"base64": "…"}`. None if the data was dropped, or is not valid event data.
-    pub fn data_as_json(&self) -> Option<serde_json::Value> {
-        if self.dropped.is_some() {
-            return None;
-        }
-        Value::parse(&self.data).ok().map(|value| value.to_json())
     }
 
     /// The function of a boundary event; empty for other events.

@@ -15,6 +15,7 @@ mod incarnations;
 mod preimage;
 mod salt;
 pub(crate) mod shown;
+mod shown_data;
 mod state_chain;
 pub(crate) mod table;
 mod upgrades;

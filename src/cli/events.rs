@@ -7,17 +7,20 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::connect::{connect, find};
+use super::http_lines::{HeldEvents, OpenRequests};
 use super::past::ActorHistory;
+use super::recent::Recent;
 use super::show::{self, print_json};
+use super::times::how_long;
 use super::{Done, Failure, Remote};
-use crate::base::thread;
+use crate::base::{clock, thread};
 use crate::chain::{ChainEvent, EventKind};
 use crate::server::Client;
 use crate::server::protocol::{Request, Response, Scope, StatusAnswer};
 
 #[derive(Args)]
 pub(super) struct EventsArgs {
-    /// The actor's name, its id, or the beginning of either
+    /// The actor's name, its id, or the beginning of either; or a chain file, NAME.chain
     #[arg(required_unless_present = "all")]
     actor: Option<String>,
     /// Go on and show new events as they come
@@ -27,9 +30,12 @@ pub(super) struct EventsArgs {
     /// --below or --all the next one to come]
     #[arg(long, value_name = "SEQUENCE")]
     from: Option<u64>,
-    /// Show only the last events, this many
+    /// Show only the last events, this many; of the wanted kinds, if --kind is given
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["from", "below", "all"])]
     last: Option<u64>,
+    /// Show only events that are no older than this: 90s, 10m, 2h, 1d
+    #[arg(long, value_name = "TIME", value_parser = how_long, conflicts_with_all = ["from", "below", "all"])]
+    since: Option<u64>,
     /// Show only events of this kind; may be given several times
     #[arg(long, value_name = "KIND", value_parser = EventKind::ALL.map(EventKind::word))]
     kind: Vec<String>,
@@ -51,11 +57,20 @@ impl EventsArgs {
         self.kind.is_empty() || event.kind().is_some_and(|kind| self.kind.iter().any(|word| word == kind.word()))
     }
 
-    fn show(&self, event: &ChainEvent, actor: Option<&str>) {
+    /// Shows an event, with a text in place of its data if there is one.
+    fn show(&self, event: &ChainEvent, actor: Option<&str>, text: Option<&str>) {
         if !self.wants(event) {
             return;
         }
-        if self.remote.json { print_json(&show::event_json(event, actor)) } else { show::event(event, actor) }
+        match text {
+            _ if self.remote.json => print_json(&show::event_json(event, actor)),
+            Some(text) => show::event_with(event, actor, text),
+            None => show::event(event, actor),
+        }
+    }
+
+    fn recent(&self) -> Recent {
+        Recent { last: self.last, since_ms: self.since.map(|since| clock::unix_ms().saturating_sub(since)) }
     }
 }
 
@@ -68,27 +83,30 @@ pub(super) fn events(args: &EventsArgs) -> Done {
 
 fn of_one(args: &EventsArgs, actor: &str) -> Done {
     let mut source = ActorHistory::open(actor, args.data_dir.as_deref(), &args.remote)?;
-    let mut from = args.from.unwrap_or(0);
-    if let Some(last) = args.last {
-        from = source.length()?.saturating_sub(last);
-    }
-    if !args.follow {
-        let shown = source.each(from, |event| {
-            args.show(&event, None);
-            Ok(())
-        });
-        return shown.map(drop);
-    }
-    let ActorHistory::Running { client, id } = source else {
-        return Err(Failure::usage(
-            "--follow is for an actor of a running runtime: a chain file has all its events already",
-        ));
+    let from = match args.from {
+        Some(from) => from,
+        None => args.recent().first(&mut source, |event| args.wants(event))?,
     };
+    if !args.follow {
+        let mut held = HeldEvents::default();
+        source.each(from, |event| {
+            held.take(event).iter().for_each(|(event, text)| args.show(event, None, text.as_deref()));
+            Ok(())
+        })?;
+        held.end(None).iter().for_each(|(event, text)| args.show(event, None, text.as_deref()));
+        return Ok(());
+    }
+    let (client, id) = source.followed()?;
     end_with_the_reader()?;
     let mut events = client.subscribe(id, Some(from)).map_err(Failure::no)?;
+    let mut open = OpenRequests::default();
     loop {
         match events.next().map_err(Failure::no)? {
-            Response::ActorEvent { event, .. } => args.show(&event.into_event().map_err(Failure::no)?, None),
+            Response::ActorEvent { event, .. } => {
+                let event = event.into_event().map_err(Failure::no)?;
+                let text = open.text(&event, "");
+                args.show(&event, None, text.as_deref());
+            }
             other => return Err(Failure::no(crate::server::unexpected(&other))),
         }
     }
@@ -96,7 +114,7 @@ fn of_one(args: &EventsArgs, actor: &str) -> Done {
 
 /// Ends this program once nobody reads its standard output any more. Without this, the program would notice only when
 /// it writes the next event, and that event may never come.
-fn end_with_the_reader() -> Done {
+pub(super) fn end_with_the_reader() -> Done {
     let watching = thread::spawn("reader", || {
         let out = std::io::stdout();
         // `poll` reports an error for a pipe whose reader has gone, even if it is asked for no condition.
@@ -123,6 +141,7 @@ fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
     };
     let mut names: std::collections::HashMap<String, String> = std::collections::HashMap::new();
     let kinds = (!args.kind.is_empty()).then(|| args.kind.clone());
+    let mut open = OpenRequests::default();
     let mut events = client.subscribe_to(scope, args.from, kinds).map_err(Failure::no)?;
     loop {
         let Response::Event { id, event, .. } = events.next().map_err(Failure::no)? else {
@@ -136,7 +155,8 @@ fn of_many(args: &EventsArgs, actor: Option<&str>) -> Done {
         if !names.contains_key(&id) {
             names.insert(id.clone(), name_of(&mut connect(&args.remote)?, &id));
         }
-        args.show(&event, Some(names.get(&id).unwrap_or(&id)));
+        let text = open.text(&event, &id);
+        args.show(&event, Some(names.get(&id).unwrap_or(&id)), text.as_deref());
     }
 }
 

@@ -11,8 +11,8 @@ use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::base::limits::RuntimeLimits;
 use crate::journal::{
-    self, ActorKey, DataDir, DataDropped, Durability, Journal, JournalHandle, JournalReader, Listener, Newest, Record,
-    Shown,
+    self, ActorKey, DataDir, DataDropped, DataToDrop, Durability, Journal, JournalHandle, JournalReader, Listener,
+    Newest, Record, Shown,
 };
 use crate::server::protocol::{Request, Response};
 
@@ -26,7 +26,10 @@ pub(super) struct PruneArgs {
     /// Drop also data that a get-chain has shown to the actor; a replay of that call may then come out otherwise
     #[arg(long)]
     despite_get_chain: bool,
-    /// Work on the data directory itself; no runtime may be running on it
+    /// Change nothing: say how many events and bytes would go, and from where a replay could begin
+    #[arg(long)]
+    dry_run: bool,
+    /// Work on the data directory itself; no runtime may be running on it, but for --dry-run
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -43,7 +46,10 @@ pub(super) struct RedactArgs {
     /// Drop also data that a get-chain has shown to the actor; a replay of that call may then come out otherwise
     #[arg(long)]
     despite_get_chain: bool,
-    /// Work on the data directory itself; no runtime may be running on it
+    /// Change nothing: say how many events and bytes would go, and from where a replay could begin
+    #[arg(long)]
+    dry_run: bool,
+    /// Work on the data directory itself; no runtime may be running on it, but for --dry-run
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -51,8 +57,22 @@ pub(super) struct RedactArgs {
 }
 
 pub(super) fn prune(args: &PruneArgs) -> Done {
-    let PruneArgs { actor, before, despite_get_chain, data_dir, remote } = args;
+    let PruneArgs { actor, before, despite_get_chain, dry_run, data_dir, remote } = args;
     let shown = Shown::goes_if(*despite_get_chain);
+    if *dry_run {
+        let to_drop = match data_dir {
+            Some(dir) => {
+                foreseen_in(dir, actor, |reader, actor| journal::foresee_prune(reader, actor, *before, shown))?
+            }
+            None => foreseen_by_a_runtime(remote, actor, |id| Request::ForeseePrune {
+                id,
+                before: *before,
+                despite_get_chain: *despite_get_chain,
+            })?,
+        };
+        report_foreseen(to_drop, remote.json);
+        return Ok(());
+    }
     let forgotten = match data_dir {
         Some(dir) => {
             in_directory(dir, actor, |journal, reader, actor| journal::prune(journal, reader, actor, *before, shown))?
@@ -67,8 +87,22 @@ pub(super) fn prune(args: &PruneArgs) -> Done {
 }
 
 pub(super) fn redact(args: &RedactArgs) -> Done {
-    let RedactArgs { actor, event, despite_get_chain, data_dir, remote } = args;
+    let RedactArgs { actor, event, despite_get_chain, dry_run, data_dir, remote } = args;
     let shown = Shown::goes_if(*despite_get_chain);
+    if *dry_run {
+        let to_drop = match data_dir {
+            Some(dir) => {
+                foreseen_in(dir, actor, |reader, actor| journal::foresee_redaction(reader, actor, *event, shown))?
+            }
+            None => foreseen_by_a_runtime(remote, actor, |id| Request::ForeseeRedaction {
+                id,
+                sequence: *event,
+                despite_get_chain: *despite_get_chain,
+            })?,
+        };
+        report_foreseen(to_drop, remote.json);
+        return Ok(());
+    }
     let forgotten = match data_dir {
         Some(dir) => {
             in_directory(dir, actor, |journal, reader, actor| journal::redact(journal, reader, actor, *event, shown))?
@@ -94,6 +128,42 @@ fn through_a_runtime(
         Response::Forgotten { events, replays_from, gone, .. } => DataDropped { events, replays_from, is_gone: gone }
     );
     Ok(forgotten)
+}
+
+fn foreseen_by_a_runtime(
+    remote: &Remote,
+    actor: &str,
+    request: impl FnOnce(String) -> Request,
+) -> Result<DataToDrop, Failure> {
+    let mut client = connect(remote)?;
+    let id = find(&mut client, actor)?.id;
+    let to_drop = answered!(
+        ask(&mut client, &request(id)),
+        Response::WouldForget { events, bytes, replays_from, .. } => DataToDrop { events, bytes, replays_from }
+    );
+    Ok(to_drop)
+}
+
+fn foreseen_in(
+    dir: &std::path::Path,
+    actor: &str,
+    foresee: impl FnOnce(&JournalReader, ActorKey) -> Result<DataToDrop, journal::DropError>,
+) -> Result<DataToDrop, Failure> {
+    let reader = journal::open_to_read(dir).map_err(Failure::no)?;
+    let row = super::past::find_row(&reader, actor, dir)?;
+    foresee(&reader, row.actor).map_err(Failure::no)
+}
+
+fn report_foreseen(DataToDrop { events, bytes, replays_from }: DataToDrop, json: bool) {
+    if json {
+        print_json(&serde_json::json!({ "events": events, "bytes": bytes, "replays_from": replays_from }));
+        return;
+    }
+    say!("the data of {events} events would be dropped, {bytes} bytes; nothing was changed");
+    match replays_from {
+        Some(from) => say!("the events after event {from} could be replayed then, from the state there"),
+        None => say!("no state is kept after that: nothing could be replayed until the actor is started again"),
+    }
 }
 
 fn in_directory(

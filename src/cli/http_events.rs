@@ -1,5 +1,7 @@
 //! The events of an HTTP request: the `call` that delivers it to an actor, and the event that ends this call.
 
+use serde_json::Value as Json;
+
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{Call, Return};
 use crate::chain::{ChainEvent, EventKind, Function, function};
@@ -37,6 +39,11 @@ pub(super) fn text_of_request(call: &ChainEvent, key: &str) -> Option<String> {
         Value::Text(text) => Some((*text).to_owned()),
         _ => None,
     })
+}
+
+/// The body of the request that a `call` delivers, as JSON for people.
+pub(super) fn body_of_request(call: &ChainEvent) -> Option<Json> {
+    of_request(call, |request| entry(request, "body").map(Value::to_json)).filter(|body| !body.is_null())
 }
 
 /// What `show` finds in the response that a call for a request has returned.

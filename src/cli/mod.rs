@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod console;
 mod dead_letters;
+mod describe;
 mod dev;
 mod diff;
 mod doctor;
@@ -18,12 +19,15 @@ mod forget;
 mod fork;
 mod history;
 mod http_events;
+mod http_lines;
 mod logging;
+mod logs;
 mod man;
 mod new;
 mod outcomes;
 mod output;
 mod past;
+mod recent;
 mod remote;
 mod repair;
 mod replay;
@@ -58,7 +62,10 @@ Where to look:
   How do I begin?                            theater new NAME --lang ts; theater build NAME
   Who is there, and who failed, and why?     theater list, theater tree
   Why did this actor fail?                   theater status ACTOR (the reason, and what led to it)
-  What has it done, step by step?            theater events ACTOR
+  What has it done, step by step?            theater events ACTOR [--since 1h]; theater logs ACTOR
+  What led to an event, what came of it?     theater trace ACTOR SEQUENCE
+  What was its state then, what changed?     theater state ACTOR --at SEQUENCE; theater diff ACTOR SEQUENCE LATER
+  What is it, and what may it do?            theater describe ACTOR
   What does it do now?                       theater events ACTOR --follow, theater top
   Does it do the same again?                 theater export ACTOR -o FILE; theater replay FILE
   How many, how often, how long?             theater sql 'SELECT …' (theater sql shows the tables)
@@ -103,18 +110,20 @@ enum Command {
     /// one. Whatever is refused, the actor goes on as before.
     Upgrade(upgrade::UpgradeArgs),
     /// Remove an actor that has ended, and all actors below it, from the list; their histories stay in the journal
-    Forget(OneActor),
+    Forget(ForgetArgs),
     /// Start a new actor from the state that another had at one of its events, and print its id
     ///
     /// The new actor is a root with a chain of its own, which quotes that event. Its `init` is not run. It runs the
     /// component and the manifest that the other actor had there, unless another manifest is given.
     Fork(fork::ForkArgs),
     /// List actors: status, name, id, address, and why a failed actor failed
-    List(AllActors),
+    List(ListArgs),
     /// Show the tree of actors: who was started by whom
     Tree(AllActors),
     /// Show one actor; if it failed, why, and the events that led to it
     Status(OneActor),
+    /// Describe one actor: manifest, component, limits, handlers, restart policy, history, state, children, and its failures
+    Describe(OneActor),
     /// Show the actors at work: calls, latency, mailbox, memory, restarts
     ///
     /// On a terminal the view is refreshed every second until Ctrl-C; elsewhere, and with --json, it is printed once.
@@ -130,6 +139,8 @@ enum Command {
     Table(table::TableArgs),
     /// Show an actor's events, one a line: what it was asked, what it did, and the result
     Events(events::EventsArgs),
+    /// Show the lines that an actor has logged, with their times
+    Logs(logs::LogsArgs),
     /// Show what led to an event and everything that came of it, across actors
     ///
     /// The call of the outermost cause is the root of a tree: under each call stand its host calls, under each message the
@@ -265,6 +276,27 @@ struct OneActor {
 }
 
 #[derive(Args)]
+struct ForgetArgs {
+    /// The actor's name, its id, or the beginning of either
+    #[arg(required_unless_present = "ended")]
+    actor: Option<String>,
+    /// Forget every actor that has ended
+    #[arg(long, conflicts_with = "actor")]
+    ended: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+struct ListArgs {
+    /// List only actors that have ended: stopped or failed
+    #[arg(long)]
+    ended: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
 struct AllActors {
     #[command(flatten)]
     remote: Remote,
@@ -353,16 +385,18 @@ fn carry_out(command: Command) -> Done {
         Command::Stop(one) => remote::stop(&one),
         Command::Restart(one) => remote::restart(&one),
         Command::Upgrade(args) => upgrade::upgrade(&args),
-        Command::Forget(one) => remote::forget(&one),
+        Command::Forget(args) => remote::forget(&args),
         Command::Fork(args) => fork::fork(&args),
-        Command::List(AllActors { remote }) => remote::list(&remote),
+        Command::List(args) => remote::list(&args),
         Command::Tree(AllActors { remote }) => remote::tree(&remote),
         Command::Status(one) => remote::status(&one),
+        Command::Describe(one) => describe::describe(&one),
         Command::Top(args) => top::top(&args),
         Command::State(args) => history::state(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Table(args) => table::table(&args),
         Command::Events(args) => events::events(&args),
+        Command::Logs(args) => logs::logs(&args),
         Command::Trace(args) => trace::show(&args),
         Command::Send(args) => remote::send(&args),
         Command::Request(args) => remote::request(&args),

@@ -127,6 +127,16 @@ impl ActorHistory {
         }
     }
 
+    /// The runtime in which the actor can be followed, and its id.
+    pub(super) fn followed(self) -> Result<(Client, String), Failure> {
+        match self {
+            Self::Running { client, id } => Ok((client, id)),
+            Self::Journal { .. } | Self::File(_) => Err(Failure::usage(
+                "--follow is for an actor of a running runtime: what is read here has all its events already",
+            )),
+        }
+    }
+
     /// How many events there are.
     pub(super) fn length(&mut self) -> Result<u64, Failure> {
         match self {

@@ -1,5 +1,6 @@
 //! Commands that a running runtime carries out: start, stop, restart, forget, list, tree, status, send, request, shutdown.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::connect::{actors, answered, ask, chain_length, connect, find, from_anywhere};
 use super::past::ActorHistory;
 use super::show::{self, print_json, say};
-use super::{Done, Failure, MessageArgs, OneActor, Remote};
+use super::{Done, Failure, ForgetArgs, ListArgs, MessageArgs, OneActor, Remote};
 use crate::chain::cbor::bytes_to_json;
 use crate::server::protocol::{ActorView, Request, Response};
 use crate::server::{Client, ClientError, MESSAGE_BYTES};
@@ -43,12 +44,46 @@ pub(super) fn restart(one: &OneActor) -> Done {
     Ok(())
 }
 
-pub(super) fn forget(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let id = find(&mut client, &one.actor)?.id;
+pub(super) fn forget(args: &ForgetArgs) -> Done {
+    let mut client = connect(&args.remote)?;
+    let Some(actor) = &args.actor else { return forget_ended(&mut client, args) };
+    let id = find(&mut client, actor)?.id;
     let id = answered!(ask(&mut client, &Request::ForgetActor { id }), Response::ActorForgotten { id } => id);
-    confirm(&one.remote, "forgotten", &id);
+    confirm(&args.remote, "forgotten", &id);
     Ok(())
+}
+
+/// Forgets every actor that has ended. One goes with all actors below it, so only the uppermost are named.
+fn forget_ended(client: &mut Client, args: &ForgetArgs) -> Done {
+    let ended: Vec<ActorView> = actors(client)?.into_iter().filter(|actor| !actor.is_alive()).collect();
+    let ids: HashSet<&str> = ended.iter().map(|actor| actor.id.as_str()).collect();
+    let is_below = |actor: &ActorView| actor.parent.as_deref().is_some_and(|parent| ids.contains(parent));
+    let (mut forgotten, mut refused) = (Vec::new(), Vec::new());
+    for actor in ended.iter().filter(|actor| !is_below(actor)) {
+        match client.ask(&Request::ForgetActor { id: actor.id.clone() }) {
+            Ok(_) => forgotten.push(actor),
+            Err(ClientError::Refused(why)) => refused.push((actor, why)),
+            Err(broken) => return Err(Failure::no(broken)),
+        }
+    }
+    if args.remote.json {
+        let ids: Vec<_> = forgotten.iter().map(|actor| &actor.id).collect();
+        let refused: Vec<_> =
+            refused.iter().map(|(actor, why)| serde_json::json!({ "id": actor.id, "why": why })).collect();
+        print_json(&serde_json::json!({ "forgotten": ids, "refused": refused }));
+    } else {
+        forgotten.iter().for_each(|actor| say!("forgotten {}  {}", actor.id, show::visible(actor.shown_name())));
+        if ended.is_empty() {
+            say!("no actor has ended");
+        }
+    }
+    match &refused[..] {
+        [] => Ok(()),
+        all => {
+            let whys: Vec<_> = all.iter().map(|(actor, why)| format!("{}: {why}", actor.shown_name())).collect();
+            Err(Failure::no(format!("not forgotten: {}", whys.join("; "))))
+        }
+    }
 }
 
 fn confirm(remote: &Remote, done: &str, id: &str) {
@@ -59,12 +94,13 @@ fn confirm(remote: &Remote, done: &str, id: &str) {
     }
 }
 
-pub(super) fn list(remote: &Remote) -> Done {
-    let actors = actors(&mut connect(remote)?)?;
-    if remote.json {
-        print_json(&actors);
-    } else {
-        show::list(&actors);
+pub(super) fn list(args: &ListArgs) -> Done {
+    let mut actors = actors(&mut connect(&args.remote)?)?;
+    actors.retain(|actor| !args.ended || !actor.is_alive());
+    match () {
+        () if args.remote.json => print_json(&actors),
+        () if args.ended && actors.is_empty() => say!("no actor has ended"),
+        () => show::list(&actors),
     }
     Ok(())
 }

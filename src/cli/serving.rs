@@ -106,7 +106,9 @@ impl Serving {
 
     fn announcement(&self) -> String {
         let Self { theater, server, metrics, listeners } = self;
-        let mut lines = Vec::new();
+        let dir = theater.handle().data_dir().to_owned();
+        let dir = std::path::absolute(&dir).unwrap_or(dir).display().to_string();
+        let mut lines = vec![format!("data        {}", show::visible(&dir))];
         lines.extend(server.address().map(|address| format!("management  {address}")));
         lines.extend(server.socket().map(|path| format!("socket      {}", path.display())));
         lines.extend(metrics.as_ref().map(|metrics| format!("metrics     http://{}/metrics", metrics.address())));

@@ -7,14 +7,17 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::times::time;
+use super::times::moment;
 use crate::base::clock;
-use crate::chain::cbor::{Value, bytes_to_json};
+use crate::chain::cbor::{Cbor, bytes_to_json};
+use crate::chain::data::Failed;
 use crate::chain::{ChainEvent, EventKind};
 use crate::server::protocol::{ActorView, RestartsView};
 
 /// Characters of an event's data that fit on its line; the rest is cut. `--json` shows all of it.
 const LINE_CHARS: usize = 160;
+/// Characters of the text of a failure, which is what is looked for.
+const FAILURE_CHARS: usize = 600;
 
 pub(super) fn print_json(item: &impl Serialize) {
     let text = serde_json::to_string(item).expect("what is printed serialises");
@@ -108,7 +111,7 @@ fn described(actor: &ActorView) -> String {
 
 /// Why an actor failed, and why it is not restarted, unless the first explains the second.
 fn failure(actor: &ActorView) -> Option<String> {
-    let failure = actor.failure.as_ref()?;
+    let failure = &joined(actor.failure.as_ref()?);
     match actor.given_up.as_ref().filter(|why| !failure.contains(*why)) {
         Some(why) => Some(format!("{failure}; given up: {why}")),
         None => Some(failure.clone()),
@@ -135,10 +138,12 @@ pub(super) fn status(actor: &ActorView) {
         ("manifest", actor.manifest.clone()),
     ];
     rows.extend(actor.path.clone().filter(|_| actor.label.is_some()).map(|path| ("path", path)));
-    rows.extend(actor.failure.clone().map(|failure| ("failure", failure)));
+    rows.extend(actor.failure.as_ref().map(|failure| ("failure", joined(failure))));
     rows.extend(actor.given_up.clone().map(|why| ("given up", why)));
     let used = |it: &RestartsView| format!("{} of {} used within {} ms", it.used, it.allowed, it.within_ms);
     rows.extend(actor.restarts.as_ref().map(|restarts| ("restarts", used(restarts))));
+    rows.extend(limit(actor).map(|limit| ("limit", limit)));
+    rows.extend(starts_again(actor).map(|how| ("start again", how)));
     rows.extend(actor.parent.clone().map(|parent| ("parent", parent)));
     rows.extend(actor.urls.iter().map(|url| ("address", url.clone())));
     for (key, value) in rows {
@@ -146,17 +151,75 @@ pub(super) fn status(actor: &ActorView) {
     }
 }
 
+/// Whether the limit of restarts is why a failed actor stays down.
+pub(super) fn limit(actor: &ActorView) -> Option<String> {
+    actor.failure.as_ref()?;
+    let why = actor.given_up.as_deref().unwrap_or_default();
+    if why.starts_with("more than max_restarts") {
+        return Some(format!("it was the limit of restarts: {why}"));
+    }
+    Some("it was not the limit of restarts".to_owned())
+}
+
+/// What starts an actor again that does not run.
+pub(super) fn starts_again(actor: &ActorView) -> Option<String> {
+    let by_hand = format!("theater restart {}", actor.path.as_ref().unwrap_or(&actor.id));
+    match actor.status.as_str() {
+        "stopped" => return Some(by_hand),
+        "failed" => {}
+        _ => return None,
+    }
+    let why = actor.given_up.as_deref().unwrap_or_default();
+    Some(match why {
+        "restart = \"temporary\"" => {
+            format!("{by_hand}; by itself it starts again only with restart = \"transient\" or \"permanent\"")
+        }
+        "it has never been up" => format!("{by_hand}, once its init succeeds: its policy is for an actor that was up"),
+        "its parent fails" => format!("{by_hand}; or its parent, if that spawns it again"),
+        "the next start of the runtime brings it back" => format!("{by_hand}, or the next start of the runtime"),
+        why if why.starts_with("more than max_restarts") => {
+            format!("{by_hand}, once the cause of its failures is gone; a higher max_restarts only puts that off")
+        }
+        _ => by_hand,
+    })
+}
+
 /// Prints an event on one line: its sequence, the time, the actor if several are shown, the event type, and the data as
 /// JSON. No text of a guest can end the line or control the terminal: JSON spells control characters out.
 pub(super) fn event(event: &ChainEvent, actor: Option<&str>) {
-    let shown = match event.dropped {
-        Some(dropped) => format!("(dropped: {} bytes)", dropped.length),
-        None => cut(&brief(event).to_string()),
+    let shown = match (event.dropped, failure_of(event)) {
+        (Some(dropped), _) => format!("(dropped: {} bytes)", dropped.length),
+        (None, Some(failure)) => failure,
+        (None, None) => cut(&brief(event).to_string()),
     };
+    event_with(event, actor, &shown);
+}
+
+/// The same, with another text in place of the data.
+pub(super) fn event_with(event: &ChainEvent, actor: Option<&str>, shown: &str) {
     let (colour, plain) = if in_colour() { (colour(event), "\x1b[0m") } else { ("", "") };
     let whose = actor.map(|name| format!("{}  ", visible(name))).unwrap_or_default();
-    let (sequence, time, what) = (event.sequence, time(event.timestamp), &event.event_type);
+    let (sequence, time, what) = (event.sequence, moment(event.timestamp), &event.event_type);
     line(format!("{sequence:>6}  {time}  {whose}{colour}{what}{plain}  {shown}").trim_end());
+}
+
+/// Why an actor has failed, and how much was lost with it, if the event is a `failed`.
+fn failure_of(event: &ChainEvent) -> Option<String> {
+    if event.kind() != Some(EventKind::Failed) {
+        return None;
+    }
+    let Failed { detail, reason, dropped } = Failed::from_cbor(&event.data).ok()?;
+    let why = cut_to(&joined(&format!("{reason}: {detail}")), FAILURE_CHARS);
+    Some(match dropped.len() {
+        0 => why,
+        1 => format!("{why}; 1 delivery is lost"),
+        lost => format!("{why}; {lost} deliveries are lost"),
+    })
+}
+
+/// A text of several lines as one.
+pub(super) fn joined(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join(" | ")
 }
 
 /// The data of an event to be shown. Of a `started` only the parts that differ between starts are shown.
@@ -234,7 +297,7 @@ pub(super) fn event_json(event: &ChainEvent, actor: Option<&str>) -> Json {
 }
 
 fn decoded(event: &ChainEvent) -> Json {
-    Value::parse(&event.data).map_or_else(|_| bytes_to_json(&event.data), |value| value.to_json())
+    event.data_as_json().unwrap_or_else(|| bytes_to_json(&event.data))
 }
 
 fn colour(event: &ChainEvent) -> &'static str {

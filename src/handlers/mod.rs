@@ -46,7 +46,7 @@ pub(crate) use websocket_server::send_answer;
 use crate::base::id::ActorId;
 use crate::base::limits::Limits;
 use crate::guest::{Capability, Extensions, GuestEngine};
-use crate::manifest::{HandlerEntry, Manifest, ManifestError, nearest};
+use crate::manifest::{HandlerEntry, Manifest, ManifestError, beginning_with, nearest};
 use crate::net;
 use crate::system::{Address, MissedRounds, Secrets, TheaterHandle};
 use own::OwnKind;
@@ -266,7 +266,10 @@ impl Handlers {
 
     fn unknown(&self, name: &str) -> String {
         let known: Vec<&str> = self.names().collect();
-        let hint = nearest(name, &known).map(|nearest| format!("did you mean \"{nearest}\"? "));
+        let several =
+            || beginning_with(name, &known).iter().map(|it| format!("\"{it}\"")).collect::<Vec<_>>().join(" or ");
+        let meant = nearest(name, &known).map_or_else(several, |nearest| format!("\"{nearest}\""));
+        let hint = (!meant.is_empty()).then(|| format!("did you mean {meant}? "));
         format!("unknown handler \"{name}\"; {}the handlers are: {}", hint.unwrap_or_default(), known.join(", "))
     }
 }

@@ -195,6 +195,23 @@ pub(crate) fn prune(
     before: u64,
     shown: Shown,
 ) -> Result<DataDropped, DropError> {
+    let (doomed, replays_from) = to_prune(reader, actor, before, shown)?;
+    let events = doomed.places.len() as u64;
+    let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
+    for span in &segments {
+        archive(journal, span)?;
+    }
+    drop_data(journal, &doomed, &segments)?;
+    Ok(DataDropped { events, replays_from, is_gone: true })
+}
+
+/// What a prune drops, and the event from whose state the chain can then be replayed.
+pub(super) fn to_prune(
+    reader: &JournalReader,
+    actor: ActorKey,
+    before: u64,
+    shown: Shown,
+) -> Result<(Doomed, Option<u64>), DropError> {
     let needs = Needs::of(reader)?;
     let needed = needs.first(reader, actor)?;
     let behind_the_first = |kept: &(u64, u64)| kept.0 > 0;
@@ -206,18 +223,12 @@ pub(crate) fn prune(
         return Err(if is_needed { needed.refusal(needed.sequence) } else { DropError::NoKeptState { before } });
     };
     let doomed = Doomed::of(reader, actor, 0..upto, &needs.of_own_promises(reader, actor)?)?;
-    let events = doomed.places.len() as u64;
-    if events == 0 && upto < kept {
+    if doomed.places.is_empty() && upto < kept {
         return Err(DropError::Unchanged { kept, named: upto });
     }
     let replays_from = reader.next_start(actor, upto)?;
     was_not_shown(reader, actor, 0..upto, replays_from, shown)?;
-    let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
-    for span in &segments {
-        archive(journal, span)?;
-    }
-    drop_data(journal, &doomed, &segments)?;
-    Ok(DataDropped { events, replays_from, is_gone: true })
+    Ok((doomed, replays_from))
 }
 
 /// The last kept state before an event that an event names, and the event that does.
@@ -243,6 +254,21 @@ pub(crate) fn redact(
     sequence: u64,
     shown: Shown,
 ) -> Result<DataDropped, DropError> {
+    let doomed = to_redact(reader, actor, sequence, shown)?;
+    let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
+    drop_data(journal, &doomed, &segments)?;
+    // Asked again: where the event named the state, what is kept behind it may be named by none now.
+    let replays_from = reader.next_start(actor, sequence + 1)?;
+    Ok(DataDropped { events: 1, replays_from, is_gone: true })
+}
+
+/// What a redaction of event `sequence` drops.
+pub(super) fn to_redact(
+    reader: &JournalReader,
+    actor: ActorKey,
+    sequence: u64,
+    shown: Shown,
+) -> Result<Doomed, DropError> {
     let last = reader.head(actor)?.map_or(0, |head| head.sequence);
     let event = reader.events(actor, sequence, 1, usize::MAX)?.pop().filter(|event| event.sequence == sequence);
     let Some(event) = event else { return Err(DropError::NoSuchEvent { sequence, last }) };
@@ -263,12 +289,7 @@ pub(crate) fn redact(
     was_not_shown(reader, actor, sequence..sequence + 1, reader.next_start(actor, sequence + 1)?, shown)?;
     // What nobody is to read any more does not go to the archive.
     let doomed = Doomed::of(reader, actor, sequence..sequence + 1, &BTreeSet::new())?;
-    let doomed = Doomed { is_prune: false, ..doomed };
-    let segments = set_apart(journal, std::slice::from_ref(&doomed))?;
-    drop_data(journal, &doomed, &segments)?;
-    // Asked again: where the event named the state, what is kept behind it may be named by none now.
-    let replays_from = reader.next_start(actor, sequence + 1)?;
-    Ok(DataDropped { events: 1, replays_from, is_gone: true })
+    Ok(Doomed { is_prune: false, ..doomed })
 }
 
 /// Drops the data of these events, and the states stored behind them, except what a `started` says.

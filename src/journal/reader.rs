@@ -211,6 +211,19 @@ impl JournalReader {
         Ok(failed)
     }
 
+    /// The actor's newest failures, the newest first: at most `most`.
+    pub(crate) fn newest_failures(&self, actor: ActorKey, most: u64) -> Result<Vec<ChainEvent>> {
+        let (mut failed, mut before) = (Vec::new(), u64::MAX);
+        while (failed.len() as u64) < most
+            && let Some(place) = self.landmark(actor, Landmark::Failed, before)?
+        {
+            failed.push(self.event_at(actor, place)?);
+            let Some(earlier) = place.sequence.checked_sub(1) else { break };
+            before = earlier;
+        }
+        Ok(failed)
+    }
+
     /// Every delivery that is owed, in the order in which they were promised.
     pub(crate) fn pending(&self) -> Result<Vec<Pending>> {
         self.ask(|index| index.owed())

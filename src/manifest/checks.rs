@@ -3,6 +3,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::error::nearest;
+use super::plain_errors::number_meant;
 use super::{ManifestError, ManifestSource};
 use crate::base::limits::{ActorLimits, Limits, REUSE_CEILING, SLEEP_AFTER_MS};
 
@@ -40,6 +42,9 @@ pub(super) fn check_top_level(source: &ManifestSource, table: &DeTable<'_>) -> R
             let why = format!("\"{}\" is a limit: it belongs under [limits]", key.get_ref());
             return Err(source.error(Some(key.span().start), why));
         }
+        if let Some(why) = misplaced(key.get_ref()) {
+            return Err(source.error(Some(key.span().start), why));
+        }
     }
     source.check_keys(table, KEYS, "")?;
     for (required, what) in [("name", "the actor's name"), ("component_path", "the file of the component it runs")] {
@@ -51,6 +56,23 @@ pub(super) fn check_top_level(source: &ManifestSource, table: &DeTable<'_>) -> R
         source.check_keys(interface, &["implements", "requires"], " of [interface]")?;
     }
     Ok(())
+}
+
+/// Where a key belongs that is none of the top level.
+fn misplaced(key: &str) -> Option<String> {
+    if KEYS.contains(&key) || nearest(key, KEYS).is_some() {
+        return None;
+    }
+    if let Some(limit) = nearest(key, Limits::NAMES) {
+        return Some(format!("unknown key \"{key}\"; did you mean \"{limit}\" of [limits]?"));
+    }
+    // What else newcomers write there.
+    let example = match key {
+        "port" | "host" => "[[handlers]] type = \"http-server\" config = { port = 8080 }",
+        "allow" => "[[handlers]] type = \"http-client\" config = { allow = [\"https://example.com\"] }",
+        _ => return None,
+    };
+    Some(format!("unknown key \"{key}\"; it is told to a handler: {example}"))
 }
 
 pub(super) fn check_name(source: &ManifestSource, name: &Spanned<String>) -> Result<String, ManifestError> {
@@ -108,12 +130,23 @@ pub(super) fn read_limits(
     let DeValue::Table(section) = section.get_ref() else {
         return Err(source.error(Some(section.span().start), "\"limits\" is a table: [limits]"));
     };
+    if let Some(key) = section.keys().find(|key| KEYS.contains(&&**key.get_ref())) {
+        let why = format!(
+            "\"{}\" is no limit: it stands at the top of the manifest, before the first [table]",
+            key.get_ref()
+        );
+        return Err(source.error(Some(key.span().start), why));
+    }
     source.check_keys(section, Limits::NAMES, " of [limits]")?;
     for (key, value) in section {
         let (name, at) = (key.get_ref(), Some(value.span().start));
         let number = value.get_ref().as_integer().map(|number| u64::from_str_radix(number.as_str(), number.radix()));
         let Some(Ok(number)) = number else {
-            return Err(source.error(at, format!("\"{name}\" of [limits] is a whole number, in the unit it ends in")));
+            let meant = value.get_ref().as_str().and_then(|text| number_meant(name, text));
+            let hint = meant.map(|number| format!(": {name} = {number}")).unwrap_or_default();
+            return Err(
+                source.error(at, format!("\"{name}\" of [limits] is a whole number, in the unit it ends in{hint}"))
+            );
         };
         allowed
             .check(name, number)

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::plain_errors::in_plain_words;
+
 /// A mistake in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestError {
@@ -60,7 +62,7 @@ impl ManifestSource {
         let at = error.span().map(|span| span.start);
         let key =
             at.and_then(|at| self.key_on_line_of(at)).map(|key| format!("\"{key}\"{section}: ")).unwrap_or_default();
-        self.error(at, format!("{key}{}", error.message().trim_end().replace('\n', "; ")))
+        self.error(at, format!("{key}{}", in_plain_words(&error.message().trim_end().replace('\n', "; "))))
     }
 
     /// The key whose value begins at `offset`.
@@ -90,5 +92,18 @@ impl ManifestSource {
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate));
     let (distance, candidate) = scored.min()?;
-    (distance <= 1 + candidate.len().min(word.len()) / 3).then_some(candidate)
+    let is_near = distance <= 1 + candidate.len().min(word.len()) / 3;
+    is_near.then_some(candidate).or_else(|| match beginning_with(word, known)[..] {
+        [only] => Some(only),
+        _ => None,
+    })
+}
+
+/// The known words of which `word` is the first part: `component` of `component_path`.
+pub(crate) fn beginning_with<'a>(word: &str, known: &[&'a str]) -> Vec<&'a str> {
+    let is_part = |candidate: &&&str| {
+        let rest = candidate.strip_prefix(word).filter(|_| !word.is_empty());
+        rest.is_some_and(|rest| rest.starts_with(['_', '-']))
+    };
+    known.iter().filter(is_part).copied().collect()
 }

@@ -7,6 +7,7 @@ mod checks;
 mod error;
 mod handler;
 mod init_state;
+mod plain_errors;
 mod plain_values;
 mod reachable;
 mod reads;
@@ -24,7 +25,7 @@ use toml::de::DeTable;
 
 pub use error::ManifestError;
 pub(crate) use error::ManifestSource;
-pub(crate) use error::nearest;
+pub(crate) use error::{beginning_with, nearest};
 pub use handler::HandlerEntry;
 pub(crate) use plain_values::PlainValues;
 pub(crate) use reachable::Reachable;

@@ -17,6 +17,17 @@ pub(crate) enum RestartPolicy {
     Permanent,
 }
 
+impl RestartPolicy {
+    /// The word of the manifest.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Temporary => "temporary",
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+        }
+    }
+}
+
 /// The state that a restarted actor begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,6 +39,16 @@ pub(crate) enum RestartState {
     Initial,
 }
 
+impl RestartState {
+    /// The word of the manifest.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Initial => "initial",
+        }
+    }
+}
+
 /// Which siblings are restarted together with a failed child, as in OTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +57,17 @@ pub(crate) enum Strategy {
     OneForOne,
     OneForAll,
     RestForOne,
+}
+
+impl Strategy {
+    /// The word of the manifest.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::OneForOne => "one-for-one",
+            Self::OneForAll => "one-for-all",
+            Self::RestForOne => "rest-for-one",
+        }
+    }
 }
 
 /// The restart settings of an actor, and of its children.

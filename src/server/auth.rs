@@ -164,6 +164,7 @@ impl Request {
             | Self::GetActorMetrics { .. }
             | Self::GetMetrics { .. }
             | Self::ActorStatus { .. }
+            | Self::DescribeActor { .. }
             | Self::GetActorState { .. }
             | Self::GetActorEvents { .. }
             | Self::GetComponent { .. }
@@ -175,6 +176,8 @@ impl Request {
             | Self::GetRow { .. }
             | Self::CountRows { .. }
             | Self::GetDeadLetters { .. }
+            | Self::ForeseePrune { .. }
+            | Self::ForeseeRedaction { .. }
             | Self::Metrics
             | Self::Status => Role::Read,
             Self::StartActor { .. }

@@ -14,7 +14,7 @@ use super::{first, listing};
 use super::{lookup::known, rows};
 use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
-use crate::journal::{DataDropped, Shown};
+use crate::journal::{DataDropped, DataToDrop, Shown};
 use crate::manifest::ActorSource;
 use crate::system::{ChangedOutcome, DryRun, TheaterHandle};
 use crate::theater::{ActorState, ReadError};
@@ -166,6 +166,12 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             let info = theater.actor(known(theater, &id)?.id).ok_or_else(|| format!("no such actor: {id}"))?;
             Ok(Response::ActorStatus(StatusAnswer::Actor { actor: Box::new(info.into()) }))
         }
+        Request::DescribeActor { id } => {
+            let actor = known(theater, &id)?.id;
+            let info = theater.actor(actor).ok_or_else(|| format!("no such actor: {id}"))?;
+            let description = Box::new(theater.describe(actor).map_err(text)?);
+            Ok(Response::ActorDescription { actor: Box::new(info.into()), description })
+        }
         Request::GetActorEvents { id, from: Some(from), limit } => events(theater, id, from, limit),
         Request::GetActorEvents { id, from: None, limit } => first::events(theater, id, limit),
         Request::PruneActor { id, before, despite_get_chain } => {
@@ -175,6 +181,15 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
         Request::RedactEvent { id, sequence, despite_get_chain } => {
             let redacted = theater.redact(known(theater, &id)?.id, sequence, Shown::goes_if(despite_get_chain));
             redacted.map(|dropped| forgotten(id, dropped)).map_err(text)
+        }
+        Request::ForeseePrune { id, before, despite_get_chain } => {
+            let foreseen = theater.foresee_prune(known(theater, &id)?.id, before, Shown::goes_if(despite_get_chain));
+            foreseen.map(|to_drop| would_forget(id, to_drop)).map_err(text)
+        }
+        Request::ForeseeRedaction { id, sequence, despite_get_chain } => {
+            let shown = Shown::goes_if(despite_get_chain);
+            let foreseen = theater.foresee_redaction(known(theater, &id)?.id, sequence, shown);
+            foreseen.map(|to_drop| would_forget(id, to_drop)).map_err(text)
         }
         Request::GetRows { id, prefix, behind, limit, at } => rows::page(theater, id, (&prefix, behind), limit, at),
         Request::CountRows { id, at } => {
@@ -263,6 +278,7 @@ impl Request {
             Self::GetDeadLetters { .. } => (true, "ask for fewer, with \"limit\""),
             Self::GetActorEvents { from: None, .. } => (true, first::BY_PAGES),
             Self::GetActorEvents { .. }
+            | Self::DescribeActor { .. }
             | Self::GetActorState { .. }
             | Self::GetStateBytes { .. }
             | Self::GetEventData { .. }
@@ -299,6 +315,10 @@ fn text(error: impl ToString) -> String {
 
 fn forgotten(id: String, DataDropped { events, replays_from, is_gone: gone }: DataDropped) -> Response {
     Response::Forgotten { id, events, replays_from, gone }
+}
+
+fn would_forget(id: String, DataToDrop { events, bytes, replays_from }: DataToDrop) -> Response {
+    Response::WouldForget { id, events, bytes, replays_from }
 }
 
 fn events(theater: &TheaterHandle, id: String, from: u64, limit: Option<u64>) -> Result<Response, String> {

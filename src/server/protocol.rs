@@ -9,6 +9,7 @@ pub(crate) use super::metrics::{
 pub(crate) use super::views::{
     ActorView, DeadLetterView, EventView, PushedEvent, RestartsView, StatusWord, shown_status,
 };
+pub(crate) use crate::theater::ActorDescription;
 
 /// A command of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,6 +108,10 @@ pub(crate) enum Request {
     ActorStatus {
         id: String,
     },
+    /// All about one actor.
+    DescribeActor {
+        id: String,
+    },
     GetActorState {
         id: String,
     },
@@ -186,6 +191,20 @@ pub(crate) enum Request {
     },
     /// Drops the data of one event.
     RedactEvent {
+        id: String,
+        sequence: u64,
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
+        despite_get_chain: bool,
+    },
+    /// What `PruneActor` would drop. (A field of that command would mean nothing to an earlier version, which would drop it.)
+    ForeseePrune {
+        id: String,
+        before: u64,
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
+        despite_get_chain: bool,
+    },
+    /// What `RedactEvent` would drop.
+    ForeseeRedaction {
         id: String,
         sequence: u64,
         #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "std::ops::Not::not")]
@@ -334,6 +353,10 @@ pub(crate) enum Response {
         next: Option<u64>,
     },
     ActorStatus(StatusAnswer),
+    ActorDescription {
+        actor: Box<ActorView>,
+        description: Box<ActorDescription>,
+    },
     /// `state` is in base64. It is null if the actor has none, and if it is too long for a frame (then `GetStateBytes`
     /// gives it). `length` is null if the actor has no state. `lost` is the event that led to the state, if the data of
     /// that event was dropped: then no event names the state.
@@ -391,6 +414,13 @@ pub(crate) enum Response {
         replays_from: Option<u64>,
         #[serde(default = "yes")]
         gone: bool,
+    },
+    /// What would be dropped; `replays_from` as in `Forgotten`.
+    WouldForget {
+        id: String,
+        events: u64,
+        bytes: u64,
+        replays_from: Option<u64>,
     },
     Sent {
         id: String,

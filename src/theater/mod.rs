@@ -32,6 +32,7 @@ mod whereabouts;
 pub(crate) use dead_letters::dead_letters;
 pub use dead_letters::{DeadLetter, DeadLetterId};
 pub(crate) use foresee::foreseen_refusals;
+pub use handle::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastFailure, RestartRules};
 pub use handle::{ActorState, EventStream, EventsOf, FollowedEvent, ReadError, TableRow};
 pub(crate) use handle::{Kinds, Members, measure};
 pub(crate) use machine_budget::bounds;

@@ -4,7 +4,7 @@ use rusqlite::types::Value as Cell;
 
 use super::super::times::date_and_time;
 use crate::chain::ChainEvent;
-use crate::chain::cbor::{Value, bytes_to_json};
+use crate::chain::cbor::bytes_to_json;
 
 /// Text, or NULL where there is none.
 pub(super) fn text(text: Option<impl ToString>) -> Cell {
@@ -41,7 +41,7 @@ pub(super) fn json_of_bytes(bytes: Option<&[u8]>) -> Cell {
 
 /// The data of an event that has not dropped it. Damaged data is shown as the bytes that it is.
 pub(super) fn json_of_data(event: &ChainEvent) -> String {
-    Value::parse(&event.data).map_or_else(|_| bytes_to_json(&event.data), |value| value.to_json()).to_string()
+    event.data_as_json().unwrap_or_else(|| bytes_to_json(&event.data)).to_string()
 }
 
 #[cfg(test)]

@@ -147,11 +147,8 @@ impl Collection<'_> {
             self.left_out += 1;
             return None;
         }
-        let is_asked = |node: &CausalNode| {
-            let events = [Some(node.sequence), node.closing];
-            node.actor == self.asked.0.to_string() && events.contains(&Some(self.asked.1))
-        };
-        node.asked = is_asked(&node);
+        let is_of_it = [Some(node.sequence), node.closing].contains(&Some(self.asked.1));
+        node.asked = is_of_it && node.actor == self.asked.0.to_string();
         self.nodes.push(Collected { node, below });
         Some(self.nodes.len() - 1)
     }

@@ -12,7 +12,8 @@ use crate::base::thread;
 use crate::chain::{ChainEvent, ComponentDigest, ExportError, Exported, FileRow, History, KeptState, export};
 use crate::guest::{GuestEngine, THREAD_STACK_BYTES};
 use crate::journal::{
-    self, ActorKey, DataDropped, DropError, JournalError, JournalReader, Newest, ReadFault, ReadResult, Shown,
+    self, ActorKey, DataDropped, DataToDrop, DropError, JournalError, JournalReader, Newest, ReadFault, ReadResult,
+    Shown,
 };
 use crate::system::TheaterHandle;
 use crate::theater::control::LifecycleControl;
@@ -211,6 +212,26 @@ impl TheaterHandle {
     pub fn redact(&self, id: ActorId, sequence: u64, shown: Shown) -> Result<DataDropped, DropError> {
         let (actor, reader) = self.opened(id).map_err(not_opened)?;
         journal::redact(&self.journal, &reader, actor, sequence, shown)
+    }
+
+    /// What [`TheaterHandle::prune`] would drop. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`TheaterHandle::prune`].
+    pub fn foresee_prune(&self, id: ActorId, before: u64, shown: Shown) -> Result<DataToDrop, DropError> {
+        let (actor, reader) = self.opened(id).map_err(not_opened)?;
+        journal::foresee_prune(&reader, actor, before, shown)
+    }
+
+    /// What [`TheaterHandle::redact`] would drop. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`TheaterHandle::prune`].
+    pub fn foresee_redaction(&self, id: ActorId, sequence: u64, shown: Shown) -> Result<DataToDrop, DropError> {
+        let (actor, reader) = self.opened(id).map_err(not_opened)?;
+        journal::foresee_redaction(&reader, actor, sequence, shown)
     }
 
     /// The data directory: where the journal lies.

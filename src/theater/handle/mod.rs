@@ -5,6 +5,7 @@
 
 mod ask;
 mod cursor;
+mod describe;
 mod follow;
 mod history;
 mod letters;
@@ -12,6 +13,7 @@ pub(crate) mod measure;
 mod table;
 
 pub(crate) use cursor::{Kinds, Members};
+pub use describe::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastFailure, RestartRules};
 pub use follow::{EventStream, EventsOf, FollowedEvent};
 pub use history::{ActorState, ReadError};
 pub use table::TableRow;
