@@ -16,6 +16,7 @@ mod forget;
 mod fork;
 mod history;
 mod http_events;
+mod json_lines;
 mod logging;
 mod man;
 mod new;

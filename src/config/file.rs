@@ -113,6 +113,12 @@ fn text_of(source: &ManifestSource, setting: &Setting, value: &Spanned<DeValue<'
             text.to_string()
         }
         (Kind::Number { least, most }, _) => return wrong(setting.bounds(least, most)),
+        (Kind::Switch, DeValue::Boolean(on)) => on.to_string(),
+        // Where a switch is left out.
+        (Kind::Switch, DeValue::String(text)) if text.is_empty() => String::new(),
+        (Kind::Switch, other) => {
+            return wrong(format!("\"{key}\" is true or false, without quotes; it is a {}", other.type_str()));
+        }
         (_, DeValue::String(text)) => text.to_string(),
         (_, other) => return wrong(format!("\"{key}\" is text, in quotes; it is a {}", other.type_str())),
     };

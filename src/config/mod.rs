@@ -182,6 +182,16 @@ impl Settings {
         self.value("logging.filter").unwrap_or_else(|| "off".into())
     }
 
+    /// Whether a runtime ends once every root has ended and one of them has failed.
+    pub(crate) fn exits_when_roots_failed(&self) -> bool {
+        self.value("exit_when_roots_failed").expect("it has a default")
+    }
+
+    /// Whether each line of the log is a JSON object.
+    pub(crate) fn logs_json(&self) -> bool {
+        self.value::<String>("logging.format").as_deref() == Some("json")
+    }
+
     /// The bounds of the runtime as a whole.
     pub(crate) fn runtime(&self) -> RuntimeLimits {
         RuntimeLimits::of_settings(|key| self.number(key))

@@ -42,6 +42,10 @@ pub(crate) enum Kind {
         most: u64,
     },
     Durability,
+    /// `true` or `false`.
+    Switch,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// A secret: never shown, and not allowed in a file.
     Secret,
 }
@@ -102,6 +106,15 @@ impl Setting {
                 Some(_) => Ok(()),
                 None => Err(format!("\"{key}\" is \"commit\" or \"relaxed\"; it is {value:?}")),
             },
+            Kind::Word(words) if words.contains(&value) => Ok(()),
+            Kind::Word(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                Err(format!("\"{key}\" is {}; it is {value:?}", words.join(" or ")))
+            }
+            Kind::Switch => match value {
+                "true" | "false" => Ok(()),
+                _ => Err(format!("\"{key}\" is true or false; it is {value:?}")),
+            },
         }
     }
 }
@@ -113,7 +126,7 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let ceiling = |declared: &Declared| Setting::of_file(declared.ceiling_key, declared.ceiling, range(declared));
     let actors = Limits::ALL.iter().map(default).chain(Limits::ALL.iter().map(ceiling));
     let limits = ManagementLimits::ALL.iter().chain(RuntimeLimits::ALL).map(Setting::of_limit);
-    runtime().into_iter().chain(limits).chain([log_filter()]).chain(actors).collect()
+    runtime().into_iter().chain(limits).chain(logging()).chain(actors).collect()
 });
 
 fn runtime() -> Vec<Setting> {
@@ -124,6 +137,13 @@ fn runtime() -> Vec<Setting> {
             ..Setting::new("code_cache", &["THEATER_CODE_CACHE"], None, None, Kind::Path)
         },
         Setting::new("durability", &["THEATER_DURABILITY"], Some("--durability"), Some("commit"), Kind::Durability),
+        Setting::new(
+            "exit_when_roots_failed",
+            &["THEATER_EXIT_WHEN_ROOTS_FAILED"],
+            Some("--exit-when-roots-failed"),
+            Some("false"),
+            Kind::Switch,
+        ),
         Setting::new("management.listen", &["THEATER_LISTEN"], Some("--listen"), Some(LISTEN), Kind::Address),
         Setting::new("management.socket", &["THEATER_SOCKET"], Some("--socket"), None, Kind::Path),
         Setting::new("management.token", &["THEATER_TOKEN"], None, None, Kind::Secret),
@@ -173,6 +193,10 @@ fn code_cache() -> Option<String> {
     caches.join("theater").into_os_string().into_string().ok()
 }
 
-fn log_filter() -> Setting {
-    Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text)
+fn logging() -> [Setting; 2] {
+    let words = Kind::Word(&["text", "json"]);
+    [
+        Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text),
+        Setting::new("logging.format", &["THEATER_LOG_FORMAT"], Some("--log-format"), Some("text"), words),
+    ]
 }

@@ -1,75 +1,11 @@
-//! The metrics endpoint: the metrics as text for Prometheus, over HTTP. It listens only if it is asked for.
+//! The metrics as text for Prometheus.
 
 use std::fmt::Write;
-use std::io;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::time::Duration;
 
 use super::metrics::{ActorMetricsView, DistributionView, MetricsView, gather};
 use crate::base::metrics::Distribution;
-use crate::net::http::{HttpLimits, HttpListener, ServingHttp, WireRequest, WireResponse};
 use crate::system::TheaterHandle;
-
-/// A metrics endpoint that has its address and answers nobody yet.
-pub struct BoundMetrics {
-    listener: HttpListener,
-    address: SocketAddr,
-}
-
-/// A listening metrics endpoint. When it is dropped it closes.
-pub struct MetricsServer {
-    address: SocketAddr,
-    _serving: ServingHttp,
-}
-
-impl BoundMetrics {
-    /// Binds `address`; port 0 stands for any free port.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = HttpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        Ok(Self { listener, address })
-    }
-
-    /// Answers `GET /metrics` from now on.
-    pub fn serve(self, theater: TheaterHandle) -> io::Result<MetricsServer> {
-        let limits = HttpLimits {
-            body_bytes: 0,
-            head_bytes: 8 * 1024,
-            connections: 16,
-            idle_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(10),
-            ..HttpLimits::default()
-        };
-        let service = Arc::new(move |request: WireRequest| answer(&theater, &request).into());
-        Ok(MetricsServer { address: self.address, _serving: self.listener.serve("metrics", limits, service, false)? })
-    }
-}
-
-impl MetricsServer {
-    /// Answers `GET /metrics` at `address`; port 0 stands for any free port.
-    pub fn start(address: SocketAddr, theater: TheaterHandle) -> io::Result<Self> {
-        BoundMetrics::bind(address)?.serve(theater)
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-fn answer(theater: &TheaterHandle, request: &WireRequest) -> WireResponse {
-    let path = request.uri.split('?').next().unwrap_or_default();
-    match (request.method.as_str(), path) {
-        ("GET" | "HEAD", "/metrics") => {
-            let headers = vec![("Content-Type".to_owned(), "text/plain; version=0.0.4; charset=utf-8".to_owned())];
-            WireResponse::new(200, headers, Some(text(theater).into_bytes())).expect("the parts are valid")
-        }
-        ("GET" | "HEAD", _) => WireResponse::text(404, "the metrics are at /metrics", &[]),
-        _ => WireResponse::text(405, "only GET", &[]),
-    }
-}
 
 /// Reads one number of an actor.
 type OfActor = fn(&ActorMetricsView) -> u64;
@@ -86,7 +22,8 @@ const OF_ACTORS: [(&str, &str, &str, OfActor); 7] = [
     }),
 ];
 
-fn text(theater: &TheaterHandle) -> String {
+/// Every metric as it is now.
+pub(super) fn text(theater: &TheaterHandle) -> String {
     let mut actors = Vec::new();
     let totals = gather(theater, |actor| actors.push(actor));
     spelled(&MetricsView { actors, ..totals })

@@ -6,6 +6,7 @@
 mod ask;
 mod cursor;
 mod follow;
+mod health;
 mod history;
 mod letters;
 pub(crate) mod measure;
@@ -13,6 +14,7 @@ mod table;
 
 pub(crate) use cursor::{Kinds, Members};
 pub use follow::{EventStream, EventsOf, FollowedEvent};
+pub(crate) use health::HealthCheck;
 pub use history::{ActorState, ReadError};
 pub use table::TableRow;
 
