@@ -1,4 +1,5 @@
-//! Whether a runtime lives and is ready, as a probe of Kubernetes or a load balancer asks: over HTTP, without a token.
+//! What a runtime says of itself over HTTP: whether it lives and is ready, as a probe of Kubernetes or a load balancer asks, and
+//! the metrics that a dashboard shows.
 
 mod support;
 
@@ -169,4 +170,52 @@ fn a_runtime_that_is_shutting_down_is_not_ready() {
     let unready = || Some(told(&running, "/readyz")).filter(|it| it.0 == 503);
     assert_eq!(eventually("it is not ready", unready).1, "the runtime is shutting down\n");
     signal(running.pid(), "INT");
+}
+
+/// The metrics that an expression of Prometheus names.
+fn metrics_in(expression: &str) -> Vec<&str> {
+    let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("theater_")).collect()
+}
+
+#[test]
+fn every_metric_of_the_dashboard_is_one_that_the_runtime_has_with_the_labels_that_are_asked_for() {
+    let stage = Stage::new();
+    let running = stage.run_with(&[&stage.manifest("counter", "counter", "")], &METRICS).expect("it starts");
+    let (_, shown) = told(&running, "/metrics");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/grafana-dashboard.json")).expect("the dashboard");
+    let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let of = |of: &serde_json::Value, key: &str| of[key].as_array().cloned().unwrap_or_default();
+    let panels = of(&dashboard, "panels");
+    let targets = panels.iter().flat_map(|panel| of(panel, "targets"));
+    let mut expressions: Vec<String> =
+        targets.map(|target| target["expr"].as_str().expect("an expression").to_owned()).collect();
+    let variables = of(&dashboard["templating"], "list").into_iter();
+    expressions.extend(variables.filter_map(|variable| variable["query"]["query"].as_str().map(str::to_owned)));
+    let mut named = std::collections::BTreeSet::new();
+    for expression in &expressions {
+        for metric in metrics_in(expression) {
+            let lines = || shown.lines().filter(|line| line.split(['{', ' ']).next() == Some(metric));
+            assert!(lines().next().is_some(), "{metric} in {expression}");
+            // `job` and `instance` are Prometheus' own.
+            for label in ["actor", "le", "alive"] {
+                if expression.contains(&format!("{label}=")) || expression.contains(&format!("({label})")) {
+                    assert!(
+                        lines().all(|line| line.contains(&format!("{label}=\""))),
+                        "{label} of {metric} in {expression}"
+                    );
+                }
+            }
+            named.insert(metric);
+        }
+    }
+    let ids: std::collections::BTreeSet<_> = panels.iter().map(|panel| panel["id"].to_string()).collect();
+    assert_eq!(ids.len(), panels.len(), "each panel has an id of its own");
+    // Every metric can be seen there.
+    for (name, kind) in shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
+        let is_named = named.contains(name) || kind == "histogram" && named.contains(&*format!("{name}_bucket"));
+        assert!(is_named, "{name} is on no panel");
+    }
+    running.shut_down();
 }

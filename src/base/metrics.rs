@@ -194,6 +194,15 @@ pub(crate) struct JournalMetrics {
     pub(crate) commit_began: Gauge,
 }
 
+/// What is counted about telemetry that is sent to a collector.
+#[derive(Debug, Default)]
+pub(crate) struct TelemetryMetrics {
+    /// Spans that a collector has taken.
+    pub(crate) spans: Counter,
+    /// Spans that no collector has got, and events that were not looked at.
+    pub(crate) dropped: Counter,
+}
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);

@@ -44,6 +44,9 @@ pub(super) struct Flags {
     /// The address at which Prometheus finds the metrics, or `off` [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<String>,
+    /// The URL of a collector of OpenTelemetry (OTLP over HTTP), such as http://127.0.0.1:4318, or `off` [default: off]
+    #[arg(long, value_name = "URL")]
+    telemetry_endpoint: Option<String>,
     /// Which records are logged: a level, or levels by module [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -65,6 +68,7 @@ impl Flags {
             ("management.tls_certificate", self.tls_certificate.clone()),
             ("management.tls_key", self.tls_key.clone()),
             ("metrics.listen", self.metrics_listen.clone()),
+            ("telemetry.endpoint", self.telemetry_endpoint.clone()),
             ("logging.filter", self.log.clone()),
             ("logging.format", self.log_format.clone()),
         ];
@@ -128,7 +132,8 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
     }
     // Settings that contradict each other are reported here too, and not only by a start.
     settings.server().map(drop).map_err(refused)?;
-    settings.retention().map(drop).map_err(refused)
+    settings.retention().map(drop).map_err(refused)?;
+    settings.telemetry().map(drop).map_err(refused)
 }
 
 /// The value to be shown; a secret is not shown, only that it is set.
@@ -142,6 +147,8 @@ fn shown(in_force: &InForce) -> Option<String> {
             | Kind::Number { .. }
             | Kind::Durability
             | Kind::Switch
+            | Kind::Share
+            | Kind::Collector
             | Kind::Word(_)
             | Kind::Secret,
             value,

@@ -15,6 +15,7 @@ use crate::handlers::Handlers;
 use crate::manifest::ActorSource;
 use crate::server::{BoundListener, BoundMetrics, BoundServer, MetricsServer, ServingListener, TheaterServer};
 use crate::system::{ActorInfo, TheaterHandle};
+use crate::telemetry::{PreparedTelemetry, Telemetry};
 use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
 /// Makes the process fit for a runtime, and begins to watch for signals. It is called once, before anything else.
@@ -34,6 +35,7 @@ pub(super) struct Serving {
     server: TheaterServer,
     metrics: Option<MetricsServer>,
     listeners: Vec<ServingListener>,
+    telemetry: Option<Telemetry>,
     /// Whether the runtime ends once every root has ended and one of them has failed.
     exits_when_roots_failed: bool,
 }
@@ -66,9 +68,12 @@ impl Serving {
         // Who asks is answered from now on: a start can take a while, and is no reason to end the process.
         let metrics = metrics.map(BoundMetrics::serve_early).transpose();
         let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
+        let prepared = settings.telemetry().map_err(refused)?.map(PreparedTelemetry::new);
+        let (prepared, mut telemetry) = (prepared.transpose().map_err(Failure::no)?, None);
         let begins = |handle: &TheaterHandle| {
             watch.steers(handle);
             metrics.iter().for_each(|metrics| metrics.begins(handle));
+            telemetry = prepared.map(|prepared| prepared.start(handle));
         };
         let theater = match TheaterRuntime::start_watched(config, begins) {
             // Something may have been written by then: this is no refusal, but the end of a runtime.
@@ -79,6 +84,7 @@ impl Serving {
             }
             started => started.map_err(Failure::no)?,
         };
+        let telemetry = telemetry.transpose().map_err(Failure::no)?;
         let handle = theater.handle();
         let server = bound.serve(handle.clone()).map_err(Failure::no)?;
         let limits = settings.actor_limits();
@@ -88,7 +94,7 @@ impl Serving {
             listeners.map_err(|error| Failure::no(format!("cannot start the threads of a listener: {error}")))?;
         metrics.iter().for_each(MetricsServer::has_started);
         let exits_when_roots_failed = settings.exits_when_roots_failed();
-        Ok(Some(Self { theater, server, metrics, listeners, exits_when_roots_failed }))
+        Ok(Some(Self { theater, server, metrics, listeners, telemetry, exits_when_roots_failed }))
     }
 
     pub(super) fn handle(&self) -> TheaterHandle {
@@ -103,7 +109,7 @@ impl Serving {
 
     /// Waits until the runtime ends, by a signal, a command, or a failure.
     pub(super) fn until_it_ends(self) -> Done {
-        let Self { theater, server, metrics, listeners, exits_when_roots_failed } = self;
+        let Self { theater, server, metrics, listeners, telemetry, exits_when_roots_failed } = self;
         let ended = if exits_when_roots_failed {
             theater.wait_unless_roots_failed()
         } else {
@@ -115,6 +121,8 @@ impl Serving {
             signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
         }
         drop((server, metrics, listeners));
+        // What a journal in a temporary directory says can be read only until it is closed.
+        telemetry.into_iter().for_each(Telemetry::end);
         theater.shutdown();
         match ended.map_err(Failure::ended)? {
             failed if failed.is_empty() => Ok(()),

@@ -254,6 +254,7 @@ impl TheaterRuntime {
             async_requests: Arc::default(),
             deferrals: Arc::default(),
             clients: Arc::default(),
+            telemetry: Arc::default(),
             failed,
         };
         let recovered = recover(&engine, &handle, &specs, manifests).map_err(|why| {

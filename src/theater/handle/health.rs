@@ -45,7 +45,7 @@ impl TheaterHandle {
 
     /// Whether the runtime can do its work.
     pub(crate) fn readiness(&self) -> Vec<HealthCheck> {
-        let mut checks = vec![self.is_ending(), self.journal_at_work(), self.disk()];
+        let mut checks = vec![self.going_on(), self.journal_at_work(), self.disk()];
         let roots = self.registry.roots();
         let failed = roots.iter().filter_map(failure_of_root);
         let failed: Vec<_> = failed.map(|found| HealthCheck::ill("roots", found)).collect();
@@ -57,7 +57,7 @@ impl TheaterHandle {
         checks
     }
 
-    fn is_ending(&self) -> HealthCheck {
+    fn going_on(&self) -> HealthCheck {
         if self.registry.is_suspending() {
             HealthCheck::ill("runtime", "the runtime is shutting down")
         } else {
