@@ -15,6 +15,8 @@ mod actor;
 mod theater;
 mod server;
 #[cfg(feature = "cli")]
+mod telemetry;
+#[cfg(feature = "cli")]
 mod config;
 #[cfg(feature = "cli")]
 mod build;
@@ -48,7 +50,7 @@ pub use system::{ActorFailure, ActorInfo, ActorStatus, Address, NotFound, Restar
 pub use system::{ChangedOutcome, DryRun};
 pub use system::{LifecycleError, NotDelivered, OutcomeUnknown, RequestError, SecretSource, Secrets};
 pub use theater::measure::{
-    ActorMetricsView, Counts, DistributionView, JournalMetricsView, MetricsView, ProcessView, Totals,
+    ActorMetricsView, Counts, DistributionView, JournalMetricsView, MetricsView, ProcessView, TelemetryView, Totals,
 };
 pub use theater::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastFailure, RestartRules};
 pub use theater::{

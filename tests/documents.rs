@@ -151,13 +151,14 @@ fn every_block_of_commands_is_run_or_says_why_it_is_not() {
 }
 
 /// The documents that tests below follow.
-const FOLLOWED: [&str; 7] = [
+const FOLLOWED: [&str; 8] = [
     "README.md",
     "docs/cli.md",
     "docs/configuration.md",
     "docs/handlers.md",
     "docs/journal.md",
     "docs/management.md",
+    "docs/observing.md",
     "docs/writing-actors.md",
 ];
 
@@ -185,6 +186,11 @@ fn the_queries_and_commands_about_the_journal_work_as_printed() {
 #[test]
 fn the_client_on_the_page_about_the_protocol_works_as_printed() {
     follow("docs/management.md", true);
+}
+
+#[test]
+fn the_health_that_is_asked_for_is_as_printed() {
+    follow("docs/observing.md", true);
 }
 
 #[test]

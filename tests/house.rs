@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each layer may use those before it, and itself.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "base",
     "net",
     "chain",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 17] = [
     "actor",
     "theater",
     "server",
+    "telemetry",
     "config",
     "build",
     "rehearsal",

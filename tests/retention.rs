@@ -602,6 +602,9 @@ fn a_disk_that_is_nearly_full_takes_no_new_work_until_there_is_room() {
     assert_eq!(finished.expect("what was under way comes to its end")[1], 1);
     assert!(running.event_types("asked").last().is_some_and(|last| last.starts_with("return")), "and is recorded");
     assert!(has_metric(&running, "theater_disk_low 1"));
+    let unready = Http::connect(running.metrics()).ask("GET", "/readyz", None);
+    assert_eq!((unready.status, unready.body.lines().count()), (503, 1), "{}", unready.body);
+    is_refused_for_the_disk(&unready.body);
     let status = running.json(&["top"]);
     assert_eq!(status["journal"]["refuses_work"], true, "{status}");
     assert!(status["journal"]["free_bytes"].as_u64().is_some_and(|free| free < 33_554_432), "{status}");

@@ -294,6 +294,7 @@ impl Beginner<'_> {
         }
         theater.registry.update(actor.id, |entry| {
             (entry.has_begun, entry.ended, entry.incarnation) = (true, None, beginning.incarnation);
+            entry.ended_before = false;
         });
         if !resumes {
             executor.kept_at(link.sequence);

@@ -190,6 +190,17 @@ pub(crate) struct JournalMetrics {
     pub(crate) free_bytes: Gauge,
     /// 1 while new work is refused because the disk is nearly full, else 0.
     pub(crate) refuses_work: Gauge,
+    /// When the writer began with the commit that is under way, by the boot clock in milliseconds; 0 while there is none.
+    pub(crate) commit_began: Gauge,
+}
+
+/// What is counted about telemetry that is sent to a collector.
+#[derive(Debug, Default)]
+pub(crate) struct TelemetryMetrics {
+    /// Spans that a collector has taken.
+    pub(crate) spans: Counter,
+    /// Spans that no collector has got, and events that were not looked at.
+    pub(crate) dropped: Counter,
 }
 
 /// A number that only grows.

@@ -19,5 +19,6 @@ pub mod seeded_bytes;
 pub mod seldom;
 pub mod stack;
 pub mod sync;
+pub mod text;
 pub mod thread;
 pub mod wait;

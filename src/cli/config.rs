@@ -20,6 +20,9 @@ pub(super) struct Flags {
     /// What an acknowledgement promises: `commit` survives a power loss, `relaxed` survives kill -9 [default: commit]
     #[arg(long, value_name = "WORD")]
     durability: Option<String>,
+    /// End with exit status 3 once every root actor has ended and one of them has failed for good [default: false]
+    #[arg(long, value_name = "BOOLEAN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    exit_when_roots_failed: Option<String>,
     /// The address of the management server, or `off`; port 0 takes any free port [default: 127.0.0.1:9000]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
@@ -41,9 +44,15 @@ pub(super) struct Flags {
     /// The address at which Prometheus finds the metrics, or `off` [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<String>,
+    /// The URL of a collector of OpenTelemetry (OTLP over HTTP), such as http://127.0.0.1:4318, or `off` [default: off]
+    #[arg(long, value_name = "URL")]
+    telemetry_endpoint: Option<String>,
     /// Which records are logged: a level, or levels by module [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// How records are logged: as `text`, or each as a `json` object [default: text]
+    #[arg(long, value_name = "WORD")]
+    log_format: Option<String>,
 }
 
 impl Flags {
@@ -51,6 +60,7 @@ impl Flags {
         let flags = [
             ("data_dir", self.data_dir.clone()),
             ("durability", self.durability.clone()),
+            ("exit_when_roots_failed", self.exit_when_roots_failed.clone()),
             ("management.listen", self.listen.clone()),
             ("management.socket", self.socket.clone()),
             ("management.token_file", self.token_file.clone()),
@@ -58,7 +68,9 @@ impl Flags {
             ("management.tls_certificate", self.tls_certificate.clone()),
             ("management.tls_key", self.tls_key.clone()),
             ("metrics.listen", self.metrics_listen.clone()),
+            ("telemetry.endpoint", self.telemetry_endpoint.clone()),
             ("logging.filter", self.log.clone()),
+            ("logging.format", self.log_format.clone()),
         ];
         Settings::of_environment(self.config.as_deref(), &flags)
     }
@@ -120,15 +132,26 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
     }
     // Settings that contradict each other are reported here too, and not only by a start.
     settings.server().map(drop).map_err(refused)?;
-    settings.retention().map(drop).map_err(refused)
+    settings.retention().map(drop).map_err(refused)?;
+    settings.telemetry().map(drop).map_err(refused)
 }
 
 /// The value to be shown; a secret is not shown, only that it is set.
 fn shown(in_force: &InForce) -> Option<String> {
     match (in_force.setting.kind, &in_force.value) {
         (Kind::Secret, Some(_)) => Some("(set)".into()),
-        (Kind::Path | Kind::Text | Kind::Address | Kind::Number { .. } | Kind::Durability | Kind::Secret, value) => {
-            value.clone().or_else(|| matches!(in_force.setting.kind, Kind::Address).then(|| "off".into()))
-        }
+        (
+            Kind::Path
+            | Kind::Text
+            | Kind::Address
+            | Kind::Number { .. }
+            | Kind::Durability
+            | Kind::Switch
+            | Kind::Share
+            | Kind::Collector
+            | Kind::Word(_)
+            | Kind::Secret,
+            value,
+        ) => value.clone().or_else(|| matches!(in_force.setting.kind, Kind::Address).then(|| "off".into())),
     }
 }

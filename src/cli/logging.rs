@@ -1,13 +1,16 @@
-//! The log of `theater run`, on standard error. One record is one line, whatever characters a guest puts into it.
+//! The log of `theater run`, on standard error. One record is one line, whatever characters a guest puts into it: text for
+//! people, or a JSON object.
 
 use std::backtrace::BacktraceStatus;
 use std::io::Write;
 
 use env_logger::{Target, WriteStyle};
-use log::LevelFilter;
+use log::{LevelFilter, Record};
 
+use super::json_lines::LogObject;
 use super::{show, stderr};
 use crate::base::limits::LOG_LINE_CHARS;
+use crate::base::text::one_line;
 
 /// Whether a filter lets no record of Theater through although it does not say `off`. A misspelt level is read as the name
 /// of a module, and silences everything.
@@ -22,8 +25,12 @@ fn lets_nothing_through(filter: &str) -> bool {
     directives.peek().is_some() && directives.all(is_strange)
 }
 
-/// Logs the records that `filter` lets through: time, level, thread, the actor if a guest logged it, and the message.
-pub(super) fn start(filter: &str) {
+/// Logs the records that `filter` lets through: time, level, thread, the actor if a guest logged it, and the message. With
+/// `as_json`, everything that this process says on standard error from now on is lines of JSON.
+pub(super) fn start(filter: &str, as_json: bool) {
+    if as_json {
+        stderr::speak_json();
+    }
     if lets_nothing_through(filter) {
         stderr::tell(&format!(
             "warning: the log filter \"{filter}\" names no level (off, error, warn, info, debug, trace) and no module of \
@@ -42,33 +49,31 @@ pub(super) fn start(filter: &str) {
         .parse_filters(filter)
         .target(Target::Pipe(Box::new(stderr::Log::new())))
         .write_style(style)
-        .format(|to, record| {
+        .format(move |to, record| {
+            if as_json {
+                return writeln!(to, "{}", json_of(record));
+            }
             let thread = std::thread::current();
             let (time, name) = (to.timestamp_millis(), thread.name().unwrap_or("main").to_owned());
             let style = to.default_level_style(record.level());
             let from = if record.target() == "actor" { "actor " } else { "" };
-            let message = one_line(&record.args().to_string());
+            let message = one_line(&record.args().to_string(), LOG_LINE_CHARS);
             writeln!(to, "{time} {style}{:<5}{style:#} {name:<15} {from}{message}", record.level())
         })
         .init();
 }
 
-/// The message as one line: line ends are spelled out, other control characters are replaced, and a long line is cut.
-fn one_line(message: &str) -> String {
-    let mut line = String::with_capacity(message.len());
-    for (count, character) in message.chars().enumerate() {
-        if count == LOG_LINE_CHARS {
-            line.push('…');
-            break;
-        }
-        match character {
-            '\n' => line.push_str("\\n"),
-            '\r' => line.push_str("\\r"),
-            other if other.is_control() => line.push('\u{fffd}'),
-            other => line.push(other),
-        }
-    }
-    line
+/// A record as a line of JSON. A guest's line is its message alone, and its actor is named beside it.
+fn json_of(record: &Record<'_>) -> String {
+    let thread = std::thread::current();
+    let said = record.args().to_string();
+    let actor = record.module_path().filter(|_| record.target() == "actor");
+    let of_guest = actor.and_then(|name| said.strip_prefix('[')?.strip_prefix(name)?.strip_prefix("] "));
+    let message = of_guest.unwrap_or(&said);
+    let cut = message.char_indices().nth(LOG_LINE_CHARS).map(|(at, _)| format!("{}…", &message[..at]));
+    let message = cut.as_deref().unwrap_or(message);
+    let name = thread.name().unwrap_or("main");
+    LogObject::new(record.level(), name, record.target(), message).of_actor(actor).line()
 }
 
 #[cfg(test)]
@@ -86,10 +91,18 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_one_line_of_bounded_length() {
-        assert_eq!(one_line("a\nb\rc\x1b[31md\te"), "a\\nb\\rc\u{fffd}[31md\u{fffd}e");
-        let cut = one_line(&"ä".repeat(LOG_LINE_CHARS + 1));
-        assert_eq!(cut.chars().count(), LOG_LINE_CHARS + 1);
-        assert!(cut.ends_with('…'));
+    fn a_guests_line_as_json_has_its_actor_apart_whatever_both_are_called() {
+        let said = |name: &str, line: &str| {
+            let mut record = Record::builder();
+            record.target("actor").module_path(Some(name));
+            let json = json_of(&record.args(format_args!("[{name}] {line}")).build());
+            let read: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+            (read["actor"].as_str().map(str::to_owned), read["message"].as_str().expect("a text").to_owned())
+        };
+        for (name, line) in [("a", "hello"), ("a] [b", "] x"), ("", ""), ("\"", "{\"actor\":\"other\"}")] {
+            assert_eq!(said(name, line), (Some(name.to_owned()), line.to_owned()));
+        }
+        let (_, cut) = said("a", &"ä".repeat(LOG_LINE_CHARS + 1));
+        assert!(cut.chars().count() == LOG_LINE_CHARS + 1 && cut.ends_with('…'));
     }
 }

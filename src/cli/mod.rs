@@ -20,6 +20,7 @@ mod fork;
 mod history;
 mod http_events;
 mod http_lines;
+mod json_lines;
 mod logging;
 mod logs;
 mod man;

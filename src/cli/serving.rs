@@ -7,17 +7,20 @@ use std::path::PathBuf;
 use super::config::refused;
 use super::signals::Watch;
 use super::{Done, ENDED, Failure, logging, service_manager, show, signals, stderr};
+use crate::base::limits::LOG_LINE_CHARS;
+use crate::base::text::one_line;
 use crate::base::{futexes, memory, thread};
 use crate::config::Settings;
 use crate::handlers::Handlers;
 use crate::manifest::ActorSource;
 use crate::server::{BoundListener, BoundMetrics, BoundServer, MetricsServer, ServingListener, TheaterServer};
-use crate::system::TheaterHandle;
+use crate::system::{ActorInfo, TheaterHandle};
+use crate::telemetry::{PreparedTelemetry, Telemetry};
 use crate::theater::{Config, NotResumed, TheaterError, TheaterRuntime};
 
 /// Makes the process fit for a runtime, and begins to watch for signals. It is called once, before anything else.
 pub(super) fn prepare(settings: &Settings) -> Result<Watch, Failure> {
-    logging::start(&settings.log_filter());
+    logging::start(&settings.log_filter(), settings.logs_json());
     service_manager::begin()?;
     let watch = signals::watch().map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))?;
     allow_more_files();
@@ -32,6 +35,9 @@ pub(super) struct Serving {
     server: TheaterServer,
     metrics: Option<MetricsServer>,
     listeners: Vec<ServingListener>,
+    telemetry: Option<Telemetry>,
+    /// Whether the runtime ends once every root has ended and one of them has failed.
+    exits_when_roots_failed: bool,
 }
 
 impl Serving {
@@ -59,7 +65,17 @@ impl Serving {
         let metrics = settings.metrics().map(bind_metrics).transpose()?;
         let listeners = settings.listeners().iter().cloned().map(BoundListener::bind).collect::<Result<Vec<_>, _>>();
         let listeners = listeners.map_err(Failure::no)?;
-        let theater = match TheaterRuntime::start_watched(config, |handle| watch.steers(handle)) {
+        // Who asks is answered from now on: a start can take a while, and is no reason to end the process.
+        let metrics = metrics.map(BoundMetrics::serve_early).transpose();
+        let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
+        let prepared = settings.telemetry().map_err(refused)?.map(PreparedTelemetry::new);
+        let (prepared, mut telemetry) = (prepared.transpose().map_err(Failure::no)?, None);
+        let begins = |handle: &TheaterHandle| {
+            watch.steers(handle);
+            metrics.iter().for_each(|metrics| metrics.begins(handle));
+            telemetry = prepared.map(|prepared| prepared.start(handle));
+        };
+        let theater = match TheaterRuntime::start_watched(config, begins) {
             // Something may have been written by then: this is no refusal, but the end of a runtime.
             Err(error @ TheaterError::JournalFailed(_)) => return Err(Failure::ended(error)),
             Err(why) if watch.was_asked() => {
@@ -68,16 +84,17 @@ impl Serving {
             }
             started => started.map_err(Failure::no)?,
         };
+        let telemetry = telemetry.transpose().map_err(Failure::no)?;
         let handle = theater.handle();
         let server = bound.serve(handle.clone()).map_err(Failure::no)?;
-        let metrics = metrics.map(|metrics| metrics.serve(handle.clone())).transpose();
-        let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
         let limits = settings.actor_limits();
         let serve = |listener: BoundListener| listener.serve(handle.clone(), limits.defaults());
         let listeners = listeners.into_iter().map(serve).collect::<Result<Vec<_>, _>>();
         let listeners =
             listeners.map_err(|error| Failure::no(format!("cannot start the threads of a listener: {error}")))?;
-        Ok(Some(Self { theater, server, metrics, listeners }))
+        metrics.iter().for_each(MetricsServer::has_started);
+        let exits_when_roots_failed = settings.exits_when_roots_failed();
+        Ok(Some(Self { theater, server, metrics, listeners, telemetry, exits_when_roots_failed }))
     }
 
     pub(super) fn handle(&self) -> TheaterHandle {
@@ -92,20 +109,29 @@ impl Serving {
 
     /// Waits until the runtime ends, by a signal, a command, or a failure.
     pub(super) fn until_it_ends(self) -> Done {
-        let Self { theater, server, metrics, listeners } = self;
-        let ended = theater.wait();
+        let Self { theater, server, metrics, listeners, telemetry, exits_when_roots_failed } = self;
+        let ended = if exits_when_roots_failed {
+            theater.wait_unless_roots_failed()
+        } else {
+            theater.wait().map(|()| Vec::new())
+        };
         service_manager::stopping();
         if let Err(error @ (TheaterError::JournalFailed(_) | TheaterError::SupervisorFailed(_))) = &ended {
             // The journal takes no more records, so an orderly suspension would achieve nothing.
             signals::end_at_once(ENDED.into(), || stderr::last_words(&format!("theater: {error}")));
         }
         drop((server, metrics, listeners));
+        // What a journal in a temporary directory says can be read only until it is closed.
+        telemetry.into_iter().for_each(Telemetry::end);
         theater.shutdown();
-        ended.map_err(Failure::ended)
+        match ended.map_err(Failure::ended)? {
+            failed if failed.is_empty() => Ok(()),
+            failed => Err(Failure::ended(roots_failed(&failed))),
+        }
     }
 
     fn announcement(&self) -> String {
-        let Self { theater, server, metrics, listeners } = self;
+        let Self { theater, server, metrics, listeners, .. } = self;
         let dir = theater.handle().data_dir().to_owned();
         let dir = std::path::absolute(&dir).unwrap_or(dir).display().to_string();
         let mut lines = vec![format!("data        {}", show::visible(&dir))];
@@ -127,6 +153,13 @@ impl Serving {
         lines.push("ready\n".into());
         lines.join("\n")
     }
+}
+
+/// Says that the runtime ends because of these roots.
+fn roots_failed(failed: &[ActorInfo]) -> String {
+    let named = |root: &ActorInfo| one_line(&format!("{} {}", root.name, root.status), LOG_LINE_CHARS);
+    let named: Vec<String> = failed.iter().map(named).collect();
+    format!("every root actor has ended, and not all of them in order: {} (exit_when_roots_failed)", named.join("; "))
 }
 
 fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {

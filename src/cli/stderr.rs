@@ -1,13 +1,35 @@
 //! Writing to standard error without depending on its reader. Nothing here panics because a write fails, and neither the
 //! log nor the last words of a process wait for long for a reader that has stopped reading.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use log::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::json_lines::LogObject;
 use crate::base::clock;
+
+/// Whether everything that is said is lines of JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on everything that is said is lines of JSON.
+pub(super) fn speak_json() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// A text of the process itself, as it is said.
+fn worded(level: Level, text: &str) -> Cow<'_, str> {
+    if IS_JSON.load(Ordering::Relaxed) {
+        let thread = std::thread::current();
+        LogObject::new(level, thread.name().unwrap_or("main"), "theater", text).line().into()
+    } else {
+        text.into()
+    }
+}
 
 /// How long the log waits for a reader that does not read. After that, lines are dropped until the reader reads again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -16,18 +38,18 @@ const AT_ONCE_BYTES: usize = 4096;
 
 /// Writes a line. Unlike `eprintln!`, it does not panic if the reader has gone.
 pub(super) fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", worded(Level::Warn, text));
 }
 
 /// Writes a line before the process ends. If the reader does not read in time, the line is given up: the process has to
 /// end. It takes no lock, because a thread that waits for the same reader might hold it.
 pub(super) fn last_words(text: &str) {
-    write_within(format!("{text}\n").as_bytes(), PATIENCE);
+    write_within(format!("{}\n", worded(Level::Error, text)).as_bytes(), PATIENCE);
 }
 
 /// Like [`last_words`], but does not wait at all.
 pub(super) fn hasty_words(text: &str) {
-    write_within(format!("{text}\n").as_bytes(), Duration::ZERO);
+    write_within(format!("{}\n", worded(Level::Warn, text)).as_bytes(), Duration::ZERO);
 }
 
 /// The sink of the log. Every write is one whole line, and succeeds even if the line is lost.
@@ -54,7 +76,8 @@ impl Log {
     fn line(&mut self, line: &[u8]) {
         if self.lost > 0 {
             let end = if self.torn { "\n" } else { "" };
-            let said = format!("{end}{} lines of the log are missing here: they were not read in time\n", self.lost);
+            let missing = format!("{} lines of the log are missing here: they were not read in time", self.lost);
+            let said = format!("{end}{}\n", worded(Level::Warn, &missing));
             if !self.put(said.as_bytes(), Duration::ZERO) {
                 self.lost += 1;
                 return;

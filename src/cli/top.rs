@@ -13,6 +13,7 @@ use crate::base::clock;
 use crate::base::wait;
 use crate::server::Client;
 use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response, shown_status};
+use crate::theater::measure::TelemetryView;
 
 #[derive(Args)]
 pub(super) struct TopArgs {
@@ -73,7 +74,7 @@ fn measured(client: &mut Client) -> Result<MetricsView, Failure> {
         actors.extend(page);
         from = next.filter(|next| *next > at);
     }
-    Ok(MetricsView { actors, total, journal, process })
+    Ok(MetricsView { actors, total, journal, process, telemetry: TelemetryView::default() })
 }
 
 /// The table, with rates if there is an earlier measurement to compare with.

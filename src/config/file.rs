@@ -113,6 +113,18 @@ fn text_of(source: &ManifestSource, setting: &Setting, value: &Spanned<DeValue<'
             text.to_string()
         }
         (Kind::Number { least, most }, _) => return wrong(setting.bounds(least, most)),
+        (Kind::Share, DeValue::Float(share)) => share.as_str().to_owned(),
+        (Kind::Share, DeValue::Integer(number)) => number.as_str().to_owned(),
+        (Kind::Share, DeValue::String(text)) if text.is_empty() => String::new(),
+        (Kind::Share, other) => {
+            return wrong(format!("\"{key}\" is a number from 0 to 1, without quotes; it is a {}", other.type_str()));
+        }
+        (Kind::Switch, DeValue::Boolean(on)) => on.to_string(),
+        // Where a switch is left out.
+        (Kind::Switch, DeValue::String(text)) if text.is_empty() => String::new(),
+        (Kind::Switch, other) => {
+            return wrong(format!("\"{key}\" is true or false, without quotes; it is a {}", other.type_str()));
+        }
         (_, DeValue::String(text)) => text.to_string(),
         (_, other) => return wrong(format!("\"{key}\" is text, in quotes; it is a {}", other.type_str())),
     };

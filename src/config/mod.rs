@@ -23,6 +23,7 @@ use crate::base::limits::{ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
 use crate::manifest::ManifestError;
 use crate::server::{ClientOptions, Endpoint, RoutedListener, ServerOptions, TlsFiles, Token, TokenError, read_secret};
+use crate::telemetry::TelemetryOptions;
 use crate::theater::Retention;
 
 /// The file that is read if no file is named and this one exists.
@@ -182,6 +183,16 @@ impl Settings {
         self.value("logging.filter").unwrap_or_else(|| "off".into())
     }
 
+    /// Whether a runtime ends once every root has ended and one of them has failed.
+    pub(crate) fn exits_when_roots_failed(&self) -> bool {
+        self.value("exit_when_roots_failed").expect("it has a default")
+    }
+
+    /// Whether each line of the log is a JSON object.
+    pub(crate) fn logs_json(&self) -> bool {
+        self.value::<String>("logging.format").as_deref() == Some("json")
+    }
+
     /// The bounds of the runtime as a whole.
     pub(crate) fn runtime(&self) -> RuntimeLimits {
         RuntimeLimits::of_settings(|key| self.number(key))
@@ -210,6 +221,42 @@ impl Settings {
         let why = "\"retention.every_minutes\" says how often old data is dropped, and nothing says what is old: set \
                    \"retention.keep_days\" or \"retention.keep_bytes\" too, or leave this one out";
         Err(ConfigError::Value { origin: origin.clone(), why: why.into() })
+    }
+
+    /// The telemetry that is sent to a collector, if there is one.
+    pub(crate) fn telemetry(&self) -> Result<Option<TelemetryOptions>, ConfigError> {
+        let Some(endpoint) = self.value("telemetry.endpoint") else {
+            self.check_without_a_collector()?;
+            return Ok(None);
+        };
+        Ok(Some(TelemetryOptions {
+            endpoint,
+            sample: self.value("telemetry.sample").expect("it has a default"),
+            interval: Duration::from_millis(self.number("telemetry.interval_ms")),
+            headers: self.path("telemetry.headers_file"),
+            service: self.value("telemetry.service").expect("it has a default"),
+            instance: self.value("telemetry.instance"),
+        }))
+    }
+
+    /// Refuses settings of telemetry where nothing says where it is to be sent. Who has turned that off has turned off all.
+    fn check_without_a_collector(&self) -> Result<(), ConfigError> {
+        let is_turned_off = self.get("telemetry.endpoint").origin != Origin::Default;
+        let set = self
+            .in_force
+            .iter()
+            .find(|in_force| in_force.setting.key.starts_with("telemetry.") && in_force.origin != Origin::Default);
+        match set {
+            Some(InForce { setting, origin, .. }) if !is_turned_off => {
+                let why = format!(
+                    "\"{}\" is set, and nothing says where telemetry is sent: set \"telemetry.endpoint\" too, such as \
+                     http://127.0.0.1:4318, or leave this one out",
+                    setting.key
+                );
+                Err(ConfigError::Value { origin: origin.clone(), why })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The address of the metrics endpoint, if there is one.

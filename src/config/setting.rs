@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use crate::base::limits::{Declared, DeclaredSetting, Limits, ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
+use crate::telemetry::check_endpoint;
 
 /// Where the management server listens by default.
 pub(super) const LISTEN: &str = "127.0.0.1:9000";
@@ -42,6 +43,14 @@ pub(crate) enum Kind {
         most: u64,
     },
     Durability,
+    /// `true` or `false`.
+    Switch,
+    /// A number from 0 to 1.
+    Share,
+    /// The URL of a collector of telemetry.
+    Collector,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// A secret: never shown, and not allowed in a file.
     Secret,
 }
@@ -102,6 +111,22 @@ impl Setting {
                 Some(_) => Ok(()),
                 None => Err(format!("\"{key}\" is \"commit\" or \"relaxed\"; it is {value:?}")),
             },
+            Kind::Share => match value.parse::<f64>() {
+                Ok(share) if (0.0..=1.0).contains(&share) => Ok(()),
+                _ => Err(format!("\"{key}\" is a number from 0 to 1, such as 0.1; it is {value:?}")),
+            },
+            Kind::Collector => check_endpoint(value).map_err(|why| {
+                format!("\"{key}\" is the URL of a collector, such as http://127.0.0.1:4318, or \"off\": {why}")
+            }),
+            Kind::Word(words) if words.contains(&value) => Ok(()),
+            Kind::Word(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+                Err(format!("\"{key}\" is {}; it is {value:?}", words.join(" or ")))
+            }
+            Kind::Switch => match value {
+                "true" | "false" => Ok(()),
+                _ => Err(format!("\"{key}\" is true or false; it is {value:?}")),
+            },
         }
     }
 }
@@ -113,7 +138,7 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let ceiling = |declared: &Declared| Setting::of_file(declared.ceiling_key, declared.ceiling, range(declared));
     let actors = Limits::ALL.iter().map(default).chain(Limits::ALL.iter().map(ceiling));
     let limits = ManagementLimits::ALL.iter().chain(RuntimeLimits::ALL).map(Setting::of_limit);
-    runtime().into_iter().chain(limits).chain([log_filter()]).chain(actors).collect()
+    runtime().into_iter().chain(limits).chain(telemetry()).chain(logging()).chain(actors).collect()
 });
 
 fn runtime() -> Vec<Setting> {
@@ -162,6 +187,13 @@ fn runtime() -> Vec<Setting> {
             Some("60"),
             Kind::Number { least: 1, most: 10_080 },
         ),
+        Setting::new(
+            "exit_when_roots_failed",
+            &["THEATER_EXIT_WHEN_ROOTS_FAILED"],
+            Some("--exit-when-roots-failed"),
+            Some("false"),
+            Kind::Switch,
+        ),
     ]
 }
 
@@ -173,6 +205,28 @@ fn code_cache() -> Option<String> {
     caches.join("theater").into_os_string().into_string().ok()
 }
 
-fn log_filter() -> Setting {
-    Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text)
+fn telemetry() -> [Setting; 6] {
+    let interval = Kind::Number { least: 1_000, most: 3_600_000 };
+    [
+        Setting::new(
+            "telemetry.endpoint",
+            &["THEATER_TELEMETRY_ENDPOINT"],
+            Some("--telemetry-endpoint"),
+            None,
+            Kind::Collector,
+        ),
+        Setting::new("telemetry.sample", &["THEATER_TELEMETRY_SAMPLE"], None, Some("0.1"), Kind::Share),
+        Setting::new("telemetry.interval_ms", &["THEATER_TELEMETRY_INTERVAL_MS"], None, Some("60000"), interval),
+        Setting::new("telemetry.headers_file", &["THEATER_TELEMETRY_HEADERS_FILE"], None, None, Kind::Path),
+        Setting::new("telemetry.service", &["THEATER_TELEMETRY_SERVICE"], None, Some("theater"), Kind::Text),
+        Setting::new("telemetry.instance", &["THEATER_TELEMETRY_INSTANCE"], None, None, Kind::Text),
+    ]
+}
+
+fn logging() -> [Setting; 2] {
+    let words = Kind::Word(&["text", "json"]);
+    [
+        Setting::new("logging.filter", &["THEATER_LOG", "RUST_LOG"], Some("--log"), Some("info"), Kind::Text),
+        Setting::new("logging.format", &["THEATER_LOG_FORMAT"], Some("--log-format"), Some("text"), words),
+    ]
 }

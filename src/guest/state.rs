@@ -199,14 +199,25 @@ enum LogLine {
     Drop,
 }
 
+/// Logs a line of an actor as `[NAME] LINE`, under the target `actor`. The record's module is the name: a logger that wants the
+/// name by itself finds it there, since a name may have any character in it.
+fn log_for_actor(level: log::Level, name: &str, line: std::fmt::Arguments<'_>) {
+    if level <= log::max_level() {
+        let mut record = log::Record::builder();
+        record.level(level).target("actor").module_path(Some(name));
+        log::logger().log(&record.args(format_args!("[{name}] {line}")).build());
+    }
+}
+
 impl LogBudget {
     /// Writes a guest's line to the host's log, unless there were too many within this `second`.
     pub(crate) fn write(&mut self, name: &str, line: &str, second: u64, lines_per_second: u64) {
         let LogLine::Write { dropped_before } = self.spend(second, lines_per_second) else { return };
         if dropped_before > 0 {
-            log::warn!(target: "actor", "[{name}] {dropped_before} lines dropped: log_lines_per_second is {lines_per_second}");
+            let why = format_args!("{dropped_before} lines dropped: log_lines_per_second is {lines_per_second}");
+            log_for_actor(log::Level::Warn, name, why);
         }
-        log::info!(target: "actor", "[{name}] {line}");
+        log_for_actor(log::Level::Info, name, format_args!("{line}"));
     }
 
     /// Counts one more line in the second `second`.

@@ -12,6 +12,7 @@ mod deferred_replies;
 mod directory_usage;
 mod filesystem;
 mod http_client;
+pub(crate) mod http_events;
 mod http_server;
 mod listen_address;
 mod message_server;
@@ -33,7 +34,7 @@ use std::net::TcpListener;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use http_client::hostile_texts;
+pub(crate) use http_client::{OwnAnswer, OwnServer, hostile_texts};
 pub(crate) use http_server::{AskedActor, answer_http, is_repeatable};
 pub(crate) use listen_address::ListenAddress;
 pub(crate) use noticed::is_noticed;

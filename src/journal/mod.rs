@@ -54,6 +54,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -84,6 +85,7 @@ pub(crate) use upgrade::{begin_anew, convert, is_older, take_place, upgrade_dir}
 
 use self::log::{BatchLog, MarkFile, OpenedLog, SegmentWalk, Segments};
 use self::presence::FileWatch;
+use crate::base::clock;
 use crate::base::id::ActorId;
 use crate::base::metrics::JournalMetrics;
 use crate::base::thread::{self, JoinHandle};
@@ -293,6 +295,17 @@ impl JournalHandle {
         let (done, committed) = bounded::<()>(1);
         self.release(move || _ = done.try_send(()))?;
         wait::receive(&committed).map_err(|_| JournalDown)
+    }
+
+    /// Whether the writer works.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    /// How long the commit has taken so far that is under way; none if there is none.
+    pub(crate) fn commit_under_way(&self) -> Option<Duration> {
+        let began = Some(self.metrics.commit_began.read()).filter(|began| *began > 0)?;
+        Some(Duration::from_millis(clock::boot_ms().saturating_sub(began)))
     }
 
     /// Sets the directory that segments are copied to before a prune takes something out of them.

@@ -125,6 +125,11 @@ impl Queue {
         std::mem::swap(&mut waiting.records, taken);
     }
 
+    /// Whether everything is refused from here on.
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().closed
+    }
+
     /// The writer is through with `weight` bytes.
     pub(super) fn free(&self, weight: usize) {
         let mut waiting = self.waiting.lock();

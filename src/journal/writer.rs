@@ -142,6 +142,7 @@ impl Desk {
                 self.check_still_there()?;
                 continue;
             }
+            self.metrics.commit_began.set(clock::boot_ms().max(1));
             let (begun, before) = (clock::now(), self.log.tip().position);
             let batch = self.commit()?;
             let events = self.log.tip().position - before;
@@ -158,6 +159,7 @@ impl Desk {
             if !batch.touched.is_empty() {
                 (listener.committed)(&batch.touched);
             }
+            self.metrics.commit_began.set(0);
             if batch.close {
                 return self.log.close().map_err(JournalError::of_append);
             }

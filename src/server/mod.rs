@@ -12,7 +12,8 @@
 //! | `subscription`, `paging` | a cursor into the journal; bytes that do not fit a frame, piece by piece |
 //! | `auth`, `answer_charge` | tokens and roles; how many bytes of answers may wait to be sent |
 //! | `protocol`, `views`, `frame`, `transport` | the types of the protocol; frames; sockets with deadlines, with and without TLS |
-//! | `metrics`, `prometheus` | what is measured, as types of the protocol and as text for Prometheus |
+//! | `metrics`, `families`, `prometheus` | what is measured, as types of the protocol, by the names of the metrics, and as text for Prometheus |
+//! | `metrics_endpoint`, `health` | the HTTP server for the metrics, and for who asks whether the runtime lives and is ready |
 //! | `listeners`, `route`, `route_limits` | HTTP listeners of the runtime, whose routes lead to actors, and what a route lets through |
 //! | `client` | the client |
 
@@ -23,12 +24,15 @@ mod bind;
 mod client;
 mod commands;
 mod connection;
+pub(crate) mod families;
 mod first;
 mod frame;
+mod health;
 mod listeners;
 mod listing;
 mod lookup;
 mod metrics;
+mod metrics_endpoint;
 mod paging;
 mod prometheus;
 pub(crate) mod protocol;
@@ -53,7 +57,7 @@ pub use bind::{BoundServer, TheaterServer};
 pub use client::{Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};
 pub(crate) use listeners::{BoundListener, RoutedListener, ServingListener};
-pub use prometheus::{BoundMetrics, MetricsServer};
+pub use metrics_endpoint::{BoundMetrics, MetricsServer};
 pub(crate) use route::RequestRoute;
 pub(crate) use route_limits::{RateBy, RouteConcurrency, RouteRate, RouteRetry, RouteSettings};
 

@@ -3,6 +3,8 @@
 //! The supervisor implements [`Control`]. Each request is answered through a one-shot channel, so that an actor that waits
 //! for the answer can still be stopped.
 
+use crossbeam_channel::Receiver;
+
 use super::dry_run::DryRun;
 use super::error::LifecycleError;
 use super::requests::{ForkRequest, SpawnRequest, Spawned, UpgradeRequest};
@@ -42,6 +44,9 @@ pub(crate) trait Control: std::any::Any + Send + Sync {
     /// The newest state of an actor, as far as its events are on disk. If it is not stored, the transitions since the last
     /// stored one are executed again on the calling thread.
     fn newest_state(&self, actor: ActorKey) -> Result<Option<Vec<u8>>, String>;
+
+    /// Has the supervisor say that it works.
+    fn ping(&self) -> Receiver<()>;
 
     /// Suspends all actors and ends the runtime.
     fn shutdown(&self);

@@ -20,6 +20,7 @@ use super::subscribers::Subscribers;
 use super::timers::Timers;
 use crate::base::id::ActorId;
 use crate::base::limits::RuntimeLimits;
+use crate::base::metrics::TelemetryMetrics;
 use crate::base::places::Places;
 use crate::base::thread::ThreadPanicked;
 use crate::chain::Function;
@@ -46,6 +47,8 @@ pub struct TheaterHandle {
     pub(crate) secrets: Secrets,
     /// The requests with an idempotency key that are under way.
     pub(crate) keyed: KeyedRequests,
+    /// What is counted of the telemetry, if any is sent.
+    pub(crate) telemetry: Arc<TelemetryMetrics>,
     /// The channel by which a thread that the runtime cannot do without reports that it has panicked.
     pub(crate) failed: Sender<String>,
 }

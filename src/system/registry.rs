@@ -54,6 +54,8 @@ pub(crate) struct ActorEntry {
     pub(crate) has_begun: bool,
     /// How it has ended for good, if its chain says that it has.
     pub(crate) ended: Option<Arc<RecordedEnd>>,
+    /// It had ended before this start of the runtime, and has not begun since: nobody has asked for it.
+    pub(crate) ended_before: bool,
     pub(crate) mailbox: Mailbox,
     /// Where the actor's listeners are reached.
     pub(crate) addresses: Rare<Vec<Address>>,

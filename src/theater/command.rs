@@ -48,6 +48,8 @@ pub(super) enum Command {
     Wake(ActorId),
     /// A report from the thread of this number. Reports from an earlier thread of the same actor are ignored.
     Report(u64, Report),
+    /// Somebody wants to know whether the supervisor works.
+    Ping(Sender<()>),
     Shutdown,
 }
 

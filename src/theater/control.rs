@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::command::{ChangeReply, Command, Newborn};
 use super::confinement::{Confined, kept_from_actors};
@@ -141,6 +141,12 @@ impl Control for LifecycleControl {
     fn forget(&self, id: ActorId) -> OneReceiver<Result<Vec<ActorKey>, LifecycleError>> {
         let (reply, answer) = one_shot();
         let _ = self.commands.send(Command::Forget { id, reply });
+        answer
+    }
+
+    fn ping(&self) -> Receiver<()> {
+        let (reply, answer) = bounded(1);
+        let _ = self.commands.send(Command::Ping(reply));
         answer
     }
 

@@ -23,7 +23,8 @@ use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
 use crate::system::{
-    KeyedRequests, LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers, TheaterHandle,
+    ActorInfo, ActorStatus, KeyedRequests, LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers,
+    TheaterHandle,
 };
 
 /// How a theater is to run. [`Config::new`] is a theater that keeps everything in a temporary directory; each method
@@ -179,6 +180,8 @@ pub struct TheaterRuntime {
     ended: Receiver<()>,
     /// The supervisor's panic, if it ended by one.
     panicked: Arc<OnceLock<String>>,
+    /// Rings when a root may have ended for good.
+    root_ended: Receiver<()>,
     not_resumed: Vec<NotResumed>,
 }
 
@@ -251,6 +254,7 @@ impl TheaterRuntime {
             async_requests: Arc::default(),
             deferrals: Arc::default(),
             clients: Arc::default(),
+            telemetry: Arc::default(),
             failed,
         };
         let recovered = recover(&engine, &handle, &specs, manifests).map_err(|why| {
@@ -265,7 +269,8 @@ impl TheaterRuntime {
         }
         let ((over, ended), panicked) = (bounded::<()>(0), Arc::<OnceLock<String>>::default());
         let why = Arc::clone(&panicked);
-        let supervisor = Supervisor::new(handle.clone(), commands.clone(), received);
+        let (root_ends, root_ended) = bounded(1);
+        let supervisor = Supervisor::new(handle.clone(), commands.clone(), received, root_ends);
         let supervisor = thread::spawn_vital(
             "theater",
             || supervisor.run(),
@@ -287,6 +292,7 @@ impl TheaterRuntime {
             thread_failed,
             ended,
             panicked,
+            root_ended,
             not_resumed,
         };
 
@@ -406,7 +412,39 @@ impl TheaterRuntime {
     /// [`TheaterError::JournalFailed`], [`TheaterError::SupervisorFailed`] or [`TheaterError::ThreadFailed`].
     pub fn wait(&self) -> Result<(), TheaterError> {
         let ends: [&dyn wait::Channel; 3] = [&self.ended, &self.thread_failed, &self.journal_failed];
-        match wait::one_of(&ends, None) {
+        self.ended_by(wait::one_of(&ends, None))
+    }
+
+    /// Like [`TheaterRuntime::wait`], but no longer than until every root actor has ended and at least one of them has failed for
+    /// good. Then it returns those that have failed; there are none if the runtime ends.
+    pub(crate) fn wait_unless_roots_failed(&self) -> Result<Vec<ActorInfo>, TheaterError> {
+        let ends: [&dyn wait::Channel; 4] = [&self.ended, &self.thread_failed, &self.journal_failed, &self.root_ended];
+        loop {
+            let failed = self.failed_roots();
+            if !failed.is_empty() {
+                return Ok(failed);
+            }
+            match wait::one_of(&ends, None) {
+                // It is looked at above, after the bell was taken.
+                Some(3) => _ = self.root_ended.try_recv(),
+                by => return self.ended_by(by).map(|()| Vec::new()),
+            }
+        }
+    }
+
+    /// The roots that have failed for good, if every root has ended; else none.
+    fn failed_roots(&self) -> Vec<ActorInfo> {
+        let roots = self.handle.registry.roots();
+        let any_alive = roots.iter().any(|root| root.status.is_alive());
+        if any_alive || self.handle.registry.is_suspending() {
+            return Vec::new();
+        }
+        let has_failed = |root: &ActorInfo| matches!(root.status, ActorStatus::Failed { .. });
+        roots.into_iter().filter(|root| has_failed(root) && root.given_up.is_some()).collect()
+    }
+
+    fn ended_by(&self, channel: Option<usize>) -> Result<(), TheaterError> {
+        match channel {
             Some(1) => self.thread_failed.try_recv().map_or(Ok(()), |why| Err(TheaterError::ThreadFailed(why))),
             Some(2) => self.journal_failed.try_recv().map_or(Ok(()), |why| Err(TheaterError::JournalFailed(why))),
             Some(_) | None => match self.panicked.get() {

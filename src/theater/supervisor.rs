@@ -83,6 +83,8 @@ pub(super) struct Supervisor {
     began_ms: u64,
     started: Instant,
     suspending: bool,
+    /// Rings when a root may have ended for good.
+    root_ends: Sender<()>,
 }
 
 impl Supervised {
@@ -105,7 +107,12 @@ impl Supervised {
 }
 
 impl Supervisor {
-    pub(super) fn new(theater: TheaterHandle, to_self: Sender<Command>, commands: Receiver<Command>) -> Self {
+    pub(super) fn new(
+        theater: TheaterHandle,
+        to_self: Sender<Command>,
+        commands: Receiver<Command>,
+        root_ends: Sender<()>,
+    ) -> Self {
         let budget = MachineBudget::of_this_machine(theater.limits.awake_actors);
         Self {
             theater,
@@ -121,6 +128,7 @@ impl Supervisor {
             began_ms: clock::unix_ms(),
             started: clock::now(),
             suspending: false,
+            root_ends,
         }
     }
 
@@ -174,7 +182,16 @@ impl Supervisor {
                 }
             }
             Command::Wake(id) => self.wake(id),
+            Command::Ping(reply) => _ = reply.try_send(()),
             Command::Shutdown => self.suspend(),
+        }
+    }
+
+    /// Rings if this actor, whose status may have become that of an end, is a root.
+    fn ring_for_root(&self, id: ActorId) {
+        if self.actors.get(&id).is_some_and(|actor| actor.parent.is_none()) {
+            // If the channel is full, who listens has yet to look.
+            let _ = self.root_ends.try_send(());
         }
     }
 
@@ -221,12 +238,14 @@ impl Supervisor {
                 self.join(id);
                 if !self.tree.is_ending(id) {
                     // The thread ended although nobody ordered it to: the actors below this one end first.
-                    return self.decide(Input::Ended(id));
+                    self.decide(Input::Ended(id));
+                    return self.ring_for_root(id);
                 }
                 for stopper in self.actors.get_mut(&id).into_iter().flat_map(|actor| actor.stoppers.take()) {
                     stopper.give(Ok(closing.clone()));
                 }
                 self.decide(Input::Ended(id));
+                self.ring_for_root(id);
                 self.disappoint_restarters(id);
                 self.disappoint_upgrader(id);
             }

@@ -7,6 +7,7 @@
 //! | `/api/search` | `actor`, `before`, `kind`, `text`, `since`, `until`: the events that fit, the newest first, in steps |
 //! | `/api/state` | `actor`, `at`: the state after an event, or the newest |
 //! | `/api/diff` | `actor`, `from`, `to`: what differs between the states after two events |
+//! | `/api/describe` | `actor`: its manifest, limits, handlers, component |
 //! | `/api/trace` | `actor`, `event`: all that came of the call that led to an event, across actors |
 
 use std::collections::HashMap;
@@ -49,6 +50,7 @@ pub(super) fn answer(runtime: &Runtime, path: &str, query: &str) -> Answer {
         "/api/state" => state,
         "/api/diff" => diff,
         "/api/trace" => causes,
+        "/api/describe" => describe,
         _ => return Answer::error(404, format!("there is nothing at {path}")),
     };
     question(runtime, &params).map_or_else(|refused| refused, Answer::ok)
@@ -232,4 +234,13 @@ fn causes(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
     let mut client = runtime.connect().map_err(|why| refused(&why))?;
     let tree = trace(&mut client, actor, sequence).map_err(said_no)?;
     Ok(serde_json::to_value(tree).expect("a trace serialises"))
+}
+
+fn describe(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+    let request = Request::DescribeActor { id: text(params, "actor")?.to_owned() };
+    let answer = runtime.ask(&request).map_err(|why| refused(&why))?;
+    let Response::ActorDescription { description, .. } = answer else {
+        return Err(refused(&unexpected(&answer)));
+    };
+    Ok(serde_json::to_value(description).expect("a description serialises"))
 }

@@ -33,8 +33,13 @@ pub(super) struct HttpExchange {
 
 impl HttpExchange {
     pub(super) fn new(client: &HttpClient, bounds: Bounds, secrets: Secrets) -> std::io::Result<Self> {
+        Ok(Self::woken_by(client, bounds, secrets, Wakeup::new()?))
+    }
+
+    /// Like [`HttpExchange::new`], for whoever has a wakeup that gives up every exchange of its own.
+    pub(super) fn woken_by(client: &HttpClient, bounds: Bounds, secrets: Secrets, give_up: Arc<Wakeup>) -> Self {
         let (reach, tls, headers) = (Arc::clone(&client.reach), Arc::clone(&client.tls), Arc::clone(&client.headers));
-        Ok(Self { bounds, reach, tls, headers, secrets, give_up: Wakeup::new()?, until: Deadline::after(bounds.whole) })
+        Self { bounds, reach, tls, headers, secrets, give_up, until: Deadline::after(bounds.whole) }
     }
 
     /// Gives the exchange up, from another thread: its connection is closed. The exchange never resets this wakeup, so

@@ -15,6 +15,7 @@ mod explain;
 mod hops;
 mod http_url;
 mod outgoing_request;
+mod own_server;
 mod permit;
 mod reach;
 mod response;
@@ -47,6 +48,8 @@ use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live
 use crate::manifest::{HandlerEntry, ManifestError, read_bounded};
 use crate::net::explain_pem;
 use crate::system::{OrderKind, Waited};
+pub(crate) use own_server::{OwnAnswer, OwnServer};
+
 use bounds::Bounds;
 use explain::timed_out;
 use hops::HttpExchange;

@@ -77,7 +77,7 @@ impl Registry {
 }
 
 impl Inner {
-    fn info(&self, entry: &ActorEntry) -> ActorInfo {
+    pub(super) fn info(&self, entry: &ActorEntry) -> ActorInfo {
         ActorInfo {
             id: entry.actor.id,
             name: entry.name.clone(),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{ActorEntry, Inner, Registry};
+use super::{ActorEntry, ActorInfo, Inner, Registry};
 use crate::base::id::ActorId;
 use crate::base::limits::ADDRESS_BYTES;
 use crate::manifest::Reachable;
@@ -108,6 +108,16 @@ impl Registry {
     pub(crate) fn root_named(&self, name: &str) -> Option<ActorId> {
         let inner = self.0.read();
         inner.living(inner.names.root(name)).next()
+    }
+
+    /// The root actors that are to run, by their names: all but those that had ended before this start of the runtime.
+    pub(crate) fn roots(&self) -> Vec<ActorInfo> {
+        let inner = self.0.read();
+        let ids = inner.names.roots.values().flatten();
+        let entries = ids.filter_map(|id| inner.actors.get(id)).filter(|entry| !entry.ended_before);
+        let mut roots: Vec<ActorInfo> = entries.map(|entry| inner.info(entry)).collect();
+        roots.sort_unstable_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
+        roots
     }
 
     /// The path of an actor that has a label, or else its name.

@@ -21,6 +21,19 @@ pub struct MetricsView {
     pub journal: JournalMetricsView,
     /// The process, as the operating system sees it.
     pub process: ProcessView,
+    /// The telemetry that is sent to a collector.
+    #[serde(default, skip_serializing_if = "TelemetryView::is_nothing")]
+    pub telemetry: TelemetryView,
+}
+
+/// What became of the telemetry since the runtime was started. All is 0 if none is sent.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TelemetryView {
+    /// Spans that a collector has taken.
+    pub spans: u64,
+    /// Spans that no collector has got, and events that were not looked at because there were too many.
+    pub dropped: u64,
 }
 
 /// The metrics of one actor, over all its incarnations since the runtime was started.
@@ -133,6 +146,12 @@ pub struct ProcessView {
     pub memory_maps: u64,
 }
 
+impl TelemetryView {
+    fn is_nothing(&self) -> bool {
+        self.spans == 0 && self.dropped == 0
+    }
+}
+
 /// Values by magnitude: `buckets[n]` counts the values below 2^n that no earlier bucket counts, and the thirty-second
 /// bucket counts the rest. Empty buckets at the end are left out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -206,7 +225,8 @@ pub(crate) fn gather(theater: &TheaterHandle, mut each: impl FnMut(ActorMetricsV
         free_bytes: journal.free_bytes.read(),
         refuses_work: journal.refuses_work.read() > 0,
     };
-    MetricsView { actors: Vec::new(), total, journal, process: process() }
+    let telemetry = TelemetryView { spans: theater.telemetry.spans.read(), dropped: theater.telemetry.dropped.read() };
+    MetricsView { actors: Vec::new(), total, journal, process: process(), telemetry }
 }
 
 const GATHERED_AT_ONCE: usize = 1_000;

@@ -7,6 +7,7 @@ mod ask;
 mod cursor;
 mod describe;
 mod follow;
+mod health;
 mod history;
 mod letters;
 pub(crate) mod measure;
@@ -15,6 +16,7 @@ mod table;
 pub(crate) use cursor::{Kinds, Members};
 pub use describe::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastFailure, RestartRules};
 pub use follow::{EventStream, EventsOf, FollowedEvent};
+pub(crate) use health::HealthCheck;
 pub use history::{ActorState, ReadError};
 pub use table::TableRow;
 

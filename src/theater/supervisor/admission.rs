@@ -207,7 +207,9 @@ impl Supervisor {
         let is_temporary = supervision.restart == RestartPolicy::Temporary;
         let given_up = (is_temporary && matches!(status, ActorStatus::Failed { .. })).then_some(GivenUp::Temporary);
         drop(self.register(&newborn, status));
-        self.theater.registry.update(id, |entry| entry.given_up = given_up.map(|why| why.to_string()));
+        self.theater.registry.update(id, |entry| {
+            (entry.given_up, entry.ended_before) = (given_up.map(|why| why.to_string()), true);
+        });
         let is_fork = newborn.is_fork;
         let (was_up, lately) = newborn.again.map(|before| (before.was_up, before.lately)).unwrap_or_default();
         self.decide(Input::Listed { id, parent, supervision, was_up });
@@ -232,6 +234,7 @@ impl Supervisor {
             status,
             has_begun: again.as_ref().is_some_and(|before| before.was_alive),
             ended: again.as_ref().and_then(|before| before.ended.clone()).map(Arc::new),
+            ended_before: false,
             mailbox,
             addresses: Rare::default(),
             since_ms: clock::unix_ms(),

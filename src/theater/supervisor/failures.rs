@@ -56,6 +56,7 @@ impl Supervisor {
             entry.status = ActorStatus::Failed { reason: FailureReason::Interrupted, detail: why };
             entry.given_up = Some("the next start of the runtime brings it back".to_owned());
         });
+        self.ring_for_root(id);
     }
 
     /// Answers the callers who stop an actor that does not run: an error if the next start of the runtime brings it back.
@@ -95,6 +96,7 @@ impl Supervisor {
                 entry.status = ActorStatus::Failed { reason, detail };
             }
         });
+        self.ring_for_root(id);
     }
 
     /// The failure of a root that was restarted too often: `restarts`. For other actors this is `None`, because their
@@ -127,6 +129,7 @@ impl Supervisor {
                 entry.status = failure.map_or(ActorStatus::Stopped, failed);
             }
         });
+        self.ring_for_root(id);
         self.disappoint_restarters(id);
         self.refuse_upgrade(id, why);
     }

@@ -48,7 +48,7 @@ function overview(id) {
   const state = h('pre', { id: 'state' });
   const size = h('span', { class: 'quiet' });
   const failures = h('div', {});
-  const described = h('pre', { class: 'described' });
+  const described = h('div', {});
   const children = h('ul', { class: 'children' });
   let seen = { state: -1, failures: -1, status: '' };
   let actions = null;
@@ -108,10 +108,19 @@ function overview(id) {
 
   async function describe() {
     try {
-      const { text } = await ask('describe', { actor: id });
-      say(described, visible(text));
+      const about = await ask('describe', { actor: id });
+      const limits = Object.entries(about.limits).map(([name, [value, usual]]) => h('div', {}, `${name} = ${count(value)} (usually ${count(usual)})`));
+      const { restart } = about.restart;
+      fill(described, facts([
+        ['component', h('code', {}, about.component)],
+        ['head', about.head && h('code', {}, about.head)],
+        ['handlers', about.handlers.map(({ type, config }) => h('div', {}, visible(config === undefined ? type : `${type} ${JSON.stringify(config)}`)))],
+        ['limits', limits.length > 0 ? limits : 'all as usual'],
+        ['restart', restart === 'temporary' ? 'temporary: never by itself' : `${restart}, with its ${about.restart.restart_state} state, after ${about.restart.restart_backoff_ms} ms`],
+        ['owed', about.owed_count > 0 && about.owed.map(({ what, actor, sequence }) => h('div', {}, h('a', { href: `#/trace/${actor}/${sequence}` }, visible(`${what} of event ${sequence}`))))],
+      ]), h('pre', {}, visible(about.manifest_text)));
     } catch (error) {
-      say(described, error.message);
+      fill(described, h('p', { class: 'bad' }, error.message));
     }
   }
 
