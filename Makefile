@@ -9,7 +9,7 @@ SHIM    := sdk/wasi-shim
 # What npm has installed of the systems that Theater is measured beside.
 PEERS   := benches/services/node_modules/.package-lock.json
 
-.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services clean
+.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services bench-console clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-peers  measure OTP, ractor and kameo at the same work"
 	@echo "make bench-http   measure the HTTP servers that were compared"
 	@echo "make bench-services  measure a durable counter for each key beside workerd and Restate"
+	@echo "make bench-console   measure what a browser that looks on costs a runtime of 5,000 actors"
 	@echo "make clean   remove everything that was built"
 
 build:
@@ -106,6 +107,10 @@ bench-peers:
 
 bench-http:
 	cd benches/http-servers && cargo run --release --locked
+
+# Needs chromium and chromedriver.
+bench-console: test-guests
+	cargo test --locked --features fail-points,fuzzing --test console -- --ignored --nocapture
 
 # Prints Markdown. KEYS="64 100000" sets the numbers of keys, QUICK=1 takes about a minute, ONLY=name measures one system.
 bench-services: actors $(PEERS)

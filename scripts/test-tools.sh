@@ -7,7 +7,7 @@ set -eu
 
 missing=
 for tool in curl:curl python3:python3 sqlite3:sqlite3 unshare:util-linux setpriv:util-linux prlimit:util-linux \
-            setsid:util-linux kill:procps node:nodejs npm:npm; do
+            setsid:util-linux kill:procps node:nodejs npm:npm chromium:chromium chromedriver:chromium-driver; do
     command -v "${tool%%:*}" > /dev/null || missing="$missing ${tool##*:}"
 done
 # Debian's python3 makes virtual environments only with a further package.

@@ -3,14 +3,18 @@
 mod support;
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/population.rs"]
+#[expect(dead_code, reason = "what sleeps is other tests' concern")]
+mod population;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use browser::Browser;
+use population::{Population, hatch};
 use serde_json::{Value, json};
-use support::{HTTP, Http, Stage, THEATER, Theater, component, eventually, skipped};
+use support::{HTTP, Http, Management, Stage, THEATER, Theater, component, eventually, skipped};
 
 /// A console; it is ended when this is dropped.
 struct Console {
@@ -247,6 +251,42 @@ fn what_an_actor_says_stays_text() {
 }
 
 #[test]
+fn a_phone_and_a_keyboard_are_enough() {
+    if !browser::is_there() {
+        return skipped("the console on a phone", "chromium and chromedriver are not installed");
+    }
+    let bank = Bank::new();
+    let running = bank.run();
+    open_accounts(&running);
+    let console = Console::start(&bank.stage, &[]);
+    let mut browser = Browser::open();
+    browser.go(&console.url);
+    browser.until(&format!("{LINES}.length === 3"));
+    // `/` goes to the search; what does not fit is not shown.
+    browser.run("document.body.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true }))");
+    browser.until("document.activeElement.type === 'search'");
+    browser.write("#tree input", "ledg");
+    browser.until(&format!("{LINES}.length === 1"));
+    browser.run("const it = document.activeElement; it.value = ''; it.dispatchEvent(new Event('input'));");
+    // The arrows move, left folds, Enter opens.
+    browser.write(".lines", "\u{e015}");
+    browser.until("document.querySelector('.line.selected .text').textContent === 'ledger'");
+    browser.write(".lines", "\u{e012}");
+    browser.until(&format!("{LINES}.length === 1"));
+    browser.write(".lines", "\u{e014}\u{e015}\u{e007}");
+    browser.until("document.querySelector('h1')?.textContent.includes('account')");
+    browser.resize(390, 800);
+    let ledger = running.id("ledger");
+    for view in ["overview", "history", "travel"] {
+        browser.run(&format!("location.hash = '#/actor/{ledger}/{view}'"));
+        browser.until(&format!("document.querySelector('.tabs [aria-current]')?.href.endsWith('{view}')"));
+        browser.until("document.querySelector('.events li, #state')");
+        assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth"), true, "{view} fits");
+        assert_eq!(browser.value("document.getElementById('tree').offsetWidth"), 0, "one thing at a time");
+    }
+}
+
+#[test]
 fn only_the_page_itself_with_the_key_is_answered() {
     let bank = Bank::new();
     let _running = bank.run();
@@ -342,4 +382,83 @@ fn all_tabs_of_a_browser_share_one_stream() {
     another.go(&console.url);
     another.until(&format!("{LINES}.length === 3"));
     eventually("the stream of a browser that has gone ends", || (another.run_async(streams) == 1).then_some(()));
+}
+
+/// The CPU time of a process so far, in clock ticks.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("the fields").split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum()
+}
+
+/// Prints what 5,000 actors with about 2,000 events a second cost the runtime, without and with a browser that looks on, and how
+/// the page does meanwhile: `make bench-console`.
+#[test]
+#[ignore = "a measurement"]
+fn what_looking_on_costs() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    const ACTORS: u64 = 5_000;
+    const SPAN: Duration = Duration::from_secs(20);
+    let population = Population::new("");
+    let running = population.run(&["--socket", &socket(&population.stage)]);
+    hatch(&running, 0..ACTORS);
+    let ids: Vec<String> = running
+        .json(&["list"])
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|actor| actor["name"] == "child")
+        .map(|actor| actor["id"].as_str().expect("an id").to_owned())
+        .collect();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _over = support::Over(&over);
+        scope.spawn(|| {
+            let mut management = Management::connect(running.management());
+            let (begun, mut sent) = (Instant::now(), 0_u64);
+            while !over.load(Ordering::Relaxed) {
+                let id = &ids[usize::try_from(sent * 7919 % ACTORS).expect("small")];
+                management.request(id, &json!({ "add": 1 })).expect("an answer");
+                sent += 1;
+                // A call and its return are two events.
+                let due = begun + Duration::from_millis(sent);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+        });
+        let events = || running.json(&["top", "--json"])["journal"]["events"].as_u64().expect("a number");
+        let share = |what: &str| {
+            let (before, counted, begun) = (ticks(running.pid()), events(), Instant::now());
+            std::thread::sleep(SPAN);
+            let seconds = begun.elapsed().as_secs_f64();
+            let used = (ticks(running.pid()) - before) as f64 / seconds;
+            let made = (events() - counted) as f64 / seconds;
+            println!("{what}: {used:.1} % of a core, {made:.0} events a second");
+        };
+        std::thread::sleep(Duration::from_secs(3));
+        share("nobody looks on");
+        let console = Console::start(&population.stage, &[]);
+        let mut browser = Browser::open();
+        browser.go(&console.url);
+        browser.until("document.querySelectorAll('#tree .lines .line:not([hidden])').length > 10");
+        browser.run(
+            "window.frames_ = []; let last = performance.now(); const frame = (now) => { window.frames_.push(now - last); last = now; \
+             requestAnimationFrame(frame); }; requestAnimationFrame(frame);",
+        );
+        share("a browser looks on");
+        let frames = browser.value("window.frames_.sort((a, b) => a - b).map(Math.round)");
+        let frames: Vec<u64> = serde_json::from_value(frames).expect("numbers");
+        let at = |part: usize| frames[(frames.len() - 1) * part / 1000];
+        println!(
+            "frames: {}, the median {} ms, p99 {} ms, the longest {} ms",
+            frames.len(),
+            at(500),
+            at(990),
+            at(1000)
+        );
+        let before = ticks(console.process.id());
+        std::thread::sleep(Duration::from_secs(5));
+        println!("the console: {:.1} % of a core", (ticks(console.process.id()) - before) as f64 / 5.0);
+    });
 }

@@ -68,6 +68,7 @@ Where to look:
   What was its state then, what changed?     theater state ACTOR --at SEQUENCE; theater diff ACTOR SEQUENCE LATER
   What is it, and what may it do?            theater describe ACTOR
   What does it do now?                       theater events ACTOR --follow, theater top
+  All of this, in a browser?                 theater console
   Does it do the same again?                 theater export ACTOR -o FILE; theater replay FILE
   How many, how often, how long?             theater sql 'SELECT …' (theater sql shows the tables)
   How is it backed up?                       theater backup DIR; theater restore DIR

@@ -96,11 +96,6 @@ impl Browser {
         self.here("POST", "/url", &json!({ "url": url }));
     }
 
-    /// Loads the page again.
-    pub fn reload(&mut self) {
-        self.here("POST", "/refresh", &json!({}));
-    }
-
     /// What an expression of JavaScript is in the page.
     pub fn value(&mut self, expression: &str) -> Value {
         self.run(&format!("return ({expression});"))
