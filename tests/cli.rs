@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -98,6 +99,30 @@ fn every_shell_gets_a_completion_script_with_every_command() {
             assert!(script.contains(command.trim_start_matches("--")), "{shell}: {command}");
         }
     }
+}
+
+#[test]
+fn bash_completes_the_names_of_the_actors_that_there_are() {
+    let (stage, running) = counter();
+    let script = stage.file("theater.bash", with(&["completions", "bash"], &[], &stage).stdout);
+    let bin = Path::new(THEATER).parent().expect("a directory");
+    let complete = |words: &str, server: &str| {
+        let steps = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD=2; _theater_with_actors theater \"${{COMP_WORDS[2]}}\" \
+             \"${{COMP_WORDS[1]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            script.display()
+        );
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
+        let done = Command::new("bash").args(["-c", &steps]).env("PATH", path).env("THEATER_SERVER", server).output();
+        text(&done.expect("bash").stdout).trim().to_owned()
+    };
+    let server = running.management().to_string();
+    assert_eq!(complete("theater status cou", &server), "counter");
+    assert_eq!(complete("theater status x", &server), "");
+    assert!(complete("theater status --", &server).contains("--json"), "options as before");
+    assert!(!complete("theater check cou", &server).contains("counter"), "it takes a manifest");
+    running.kill();
+    assert_eq!(complete("theater status cou", &server), "", "nobody answers");
 }
 
 #[test]

@@ -356,6 +356,32 @@ fn a_console_that_only_shows_has_no_actions_and_takes_none() {
     browser.click("dialog[open] button.go");
     browser.until("document.querySelector('dialog[open] .answer').textContent === 'It has stopped.'");
     running.until("ledger", "stopped");
+    browser.run("document.querySelector('dialog[open]').close()");
+
+    // What a prune would drop is said before, and then it is dropped. First there is nothing from which a replay could begin.
+    let press = |browser: &mut Browser, button: &str| {
+        let found =
+            format!("[...document.querySelectorAll('#view button')].find((it) => it.textContent === '{button}')");
+        browser.until(&format!("{found} !== undefined"));
+        browser.run(&format!("{found}.click()"));
+    };
+    let told = |browser: &mut Browser, pattern: &str| {
+        browser.click("dialog[open] button.go");
+        browser.until(&format!("/{pattern}/.test(document.querySelector('dialog[open] .answer').textContent)"));
+    };
+    let close = "document.querySelector('dialog[open]').close()";
+    press(&mut browser, "Prune…");
+    told(&mut browser, "no kept state lies before event \\d+");
+    browser.run(close);
+    press(&mut browser, "Restart…");
+    told(&mut browser, "It is up again");
+    browser.run(close);
+    running.until("ledger", "running");
+    let events = running.events("ledger").len();
+    browser.until(&format!("document.body.textContent.includes('events{events}')"));
+    press(&mut browser, "Prune…");
+    told(&mut browser, "The data of \\d+ events, .*, would go");
+    told(&mut browser, "The data of \\d+ events is dropped");
 }
 
 #[test]

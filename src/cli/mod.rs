@@ -6,6 +6,7 @@
 mod backup;
 mod build;
 mod check;
+mod completions;
 mod config;
 mod connect;
 mod console;
@@ -221,7 +222,15 @@ enum Command {
     /// Print a completion script for a shell
     ///
     /// For instance: theater completions bash > /etc/bash_completion.d/theater
+    ///
+    /// The script also completes the names of the actors that there are, by asking the runtime.
     Completions { shell: clap_complete::Shell },
+    /// Print the names of all actors, for a completion script
+    #[command(hide = true)]
+    ActorNames {
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Write the manual pages into a directory
     Man(man::ManArgs),
     /// End the running runtime, and suspend every actor
@@ -420,12 +429,8 @@ fn carry_out(command: Command) -> Done {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
         Command::Console(args) => console::console(&args),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "theater", &mut script);
-            show::line(String::from_utf8_lossy(&script).trim_end());
-            Ok(())
-        }
+        Command::Completions { shell } => completions::completions(shell, Cli::command()),
+        Command::ActorNames { remote } => completions::actor_names(&remote),
         Command::Man(args) => man::man(&args, Cli::command()),
         Command::Shutdown { remote } => remote::shutdown(&remote),
     }

@@ -25,6 +25,7 @@ fn kind(request: &Request) -> Kind {
         | Request::GetRows { .. }
         | Request::GetRow { .. }
         | Request::CountRows { .. }
+        | Request::ForeseePrune { .. }
         | Request::Status => Kind::Shows,
         Request::StopActor { .. }
         | Request::RestartActor { .. }

@@ -1,7 +1,7 @@
 // What a person may do to an actor, each after a question. The role `read` sees none of it.
 import { command, fromBase64, toBase64 } from './api.js';
 import { fill, h, say } from './dom.js';
-import { count, visible } from './format.js';
+import { bytes, count, visible } from './format.js';
 import { isAlive, known, nameOf } from './live.js';
 
 /** Asks for what an action needs, and carries it out: `fields` are `[name, label, properties]`, `act` returns what to say. */
@@ -74,9 +74,9 @@ export function actionsOf(id) {
     button('Send…', message('Send', 'SendMessage', 'The actor gets a message. There is no answer.', () => 'The actor has worked on it.'), alive),
     button('Stop…', simple('Stop', 'StopActor', 'The actor and everything below it end. Messages that wait become dead letters.', 'It has stopped.'), alive),
     button('Restart…', simple('Restart', 'RestartActor', 'The actor begins a new incarnation with its newest state, or with the first one if its manifest says so.', 'It is up again.')),
-    button('Upgrade…', () => upgrade(id, name, row)),
-    button('Fork…', () => forkFrom(id, Math.max(0, (row?.events ?? 1) - 1))),
-    button('Prune…', () => prune(id, name, row)),
+    button('Upgrade…', () => upgrade(id, name, known.rows.get(id))),
+    button('Fork…', () => forkFrom(id, Math.max(0, (known.rows.get(id)?.events ?? 1) - 1))),
+    button('Prune…', () => prune(id, name, known.rows.get(id))),
     button('Forget…', simple('Forget', 'ForgetActor', 'The actor and everything below it go off the lists. Their histories stay in the journal.', 'It is forgotten.'), !alive));
 }
 
@@ -108,10 +108,10 @@ function prune(id, name, row) {
       const { Forgotten: gone } = await command('PruneActor', { id, before: sequence });
       return `The data of ${count(gone.events)} events is dropped. A replay begins at event ${gone.replays_from}.`;
     }
-    const { Forgotten: cost } = await command('PruneActor', { id, before: sequence, dry_run: true });
+    const { WouldForget: cost } = await command('ForeseePrune', { id, before: sequence });
     tried = sequence;
     say(box.querySelector('.go'), 'Drop the data');
-    const size = cost.bytes === undefined ? '' : `, ${count(cost.bytes)} bytes`;
-    return `The data of ${count(cost.events)} events would go${size}. A replay would begin at event ${cost.replays_from ?? 'none'}.`;
+    const replay = cost.replays_from === null ? 'There would be no event from which a replay could begin.' : `A replay would begin at event ${cost.replays_from}.`;
+    return `The data of ${count(cost.events)} events, ${bytes(cost.bytes)}, would go. ${replay}`;
   });
 }

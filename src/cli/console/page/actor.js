@@ -62,7 +62,7 @@ function overview(id) {
       ['id', row.id],
       ['path', visible(row.path ?? '')],
       ['manifest', visible(row.manifest)],
-      ['addresses', (row.urls ?? []).map((url) => h('code', {}, visible(url), ' '))],
+      ['addresses', row.urls?.length > 0 && row.urls.map((url) => h('code', {}, visible(url), ' '))],
       ['incarnation', `${row.incarnation}, ${age(row.since_ms)} old`],
       ['restarts used', used],
       ['given up', row.given_up && visible(row.given_up)],
@@ -76,6 +76,7 @@ function overview(id) {
     ]));
     const below = [...known.rows.values()].filter((other) => other.parent === id);
     fill(children, below.slice(0, 50).map((child) => h('li', {}, h('a', { href: `#/actor/${child.id}` }, h('i', { class: `dot ${shownStatus(child)}` }), ` ${visible(child.label ?? child.name)}`))),
+      below.length === 0 ? h('li', { class: 'quiet' }, 'none') : null,
       below.length > 50 ? h('li', { class: 'quiet' }, `and ${below.length - 50} more`) : null);
     if (mayControl() && seen.status !== row.status) fill(place, (actions = actionsOf(id)));
     const before = seen;

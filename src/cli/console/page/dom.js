@@ -33,6 +33,6 @@ export function say(element, text) {
 
 /** A table of two columns: names and values. */
 export function facts(pairs) {
-  const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '');
+  const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== false && value !== '');
   return h('dl', { class: 'facts' }, rows.map(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
 }
