@@ -89,6 +89,9 @@ pub(super) fn call_of(
     sequence: u64,
 ) -> Result<Option<ChainPlace>, Failure> {
     for back in 0..=sequence.min(BACK) {
+        if back > 0 && chains.is_exhausted() {
+            return Ok(None);
+        }
         let place = (actor, sequence - back);
         let Some(event) = chains.event(place)? else { return Ok(None) };
         match event.kind() {
