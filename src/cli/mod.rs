@@ -19,7 +19,6 @@ mod fork;
 mod history;
 mod http_events;
 mod http_lines;
-mod keys;
 mod logging;
 mod logs;
 mod man;
@@ -45,6 +44,7 @@ mod test;
 mod times;
 mod toolchain;
 mod top;
+mod top_keys;
 mod trace;
 mod upgrade;
 

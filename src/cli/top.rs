@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::connect::{answered, ask, connect};
-use super::keys::Keys;
 use super::show::{self, print_json};
+use super::top_keys::Keys;
 use super::{Done, Failure, Remote};
 use crate::base::clock;
 use crate::server::Client;
