@@ -17,6 +17,8 @@ Starting the demo. It keeps its history in ./theater-data. When it is ready, try
     curl -X POST http://127.0.0.1:8082/accounts/bob/crash
     curl http://127.0.0.1:8082/
     $theater tree
+    $theater events ledger --kind call      (the requests; the first column is the number of the event)
+    $theater trace ledger NUMBER            (what came of one, across the accounts)
 
 README.md explains the commands. Ctrl-C suspends the demo; make run resumes it.
 

@@ -304,6 +304,29 @@ fn a_prune_and_a_redaction_say_first_what_they_would_drop() {
     assert!(left["bytes"].as_u64() < foreseen["bytes"].as_u64());
 }
 
+/// `script` gives the command a terminal, whose keys are what is written to it.
+#[test]
+fn top_ends_with_the_key_q_and_gives_the_terminal_back() {
+    let (_stage, running) = probe("");
+    let command = format!("stty -g; {THEATER} top --interval 0.1 > /dev/tty; echo ended $?; stty -g");
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &command, "/dev/null"]).env("THEATER_SERVER", running.management().to_string());
+    let Ok(mut terminal) = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        support::skipped("the keys of top", "there is no `script`");
+        return;
+    };
+    let mut keys = terminal.stdin.take().expect("piped");
+    let mut lines = BufReader::new(terminal.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let before = lines.next().expect("the settings of the terminal");
+    lines.by_ref().find(|line| line.contains("probe")).expect("the actor is shown");
+    lines.by_ref().find(|line| line.contains("probe")).expect("it is refreshed");
+    std::io::Write::write_all(&mut keys, b"xq").expect("pressed");
+    lines.by_ref().find(|line| line.trim_end().ends_with("ended 0")).expect("it ends");
+    assert_eq!(lines.next().map(|line| line.trim().to_owned()), Some(before.trim().to_owned()));
+    drop(keys);
+    terminal.wait().expect("an end");
+}
+
 #[test]
 fn the_protocol_describes_an_actor_and_foresees_a_prune() {
     let (_stage, running) = probe("");

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
@@ -166,4 +169,34 @@ fn of_states_that_are_not_json_sizes_and_hashes_are_shown() {
     assert!(shown.contains("after event 2: ") && shown.contains("after event 4: 10 bytes, SHA-1 "), "{shown}");
     let json = running.json(&["diff", "probe", "2", "4"]);
     assert_eq!((&json["not_json"][1]["bytes"], &json["same"]), (&json!(10), &json!(false)));
+}
+
+/// A server of an earlier version ignores the field `at`, and answers with the newest state.
+#[test]
+fn the_newest_state_of_an_earlier_version_is_not_taken_for_one_of_the_past() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    let actor = json!({
+        "id": id, "name": "counter", "parent": null, "status": "running", "failure": null, "incarnation": 1,
+        "mailbox_depth": 0, "addresses": [], "manifest": "counter.toml", "since_ms": 0,
+    });
+    let bytes = json!({ "Bytes": { "digest": id, "size": 2, "offset": 0, "data": BASE64.encode("{}") } });
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        for answer in [json!({ "ActorStatus": { "actor": actor } }), bytes] {
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).expect("a frame");
+            let mut command = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut command).expect("a frame");
+            let answer = answer.to_string();
+            let length = u32::try_from(answer.len()).expect("a short answer").to_be_bytes();
+            stream.write_all(&[&length, answer.as_bytes()].concat()).expect("sent");
+        }
+    });
+    let output = theater(&["state", "counter", "--at", "4"], Some(address));
+    let why = text(&output.stderr);
+    assert!(why.contains("the runtime is of an earlier version and does not show past states"), "{why}");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+    server.join().expect("it answered");
 }

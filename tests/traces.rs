@@ -181,6 +181,22 @@ fn a_message_that_nobody_takes_says_where_it_stopped() {
 }
 
 #[test]
+fn what_was_dropped_is_shown_as_that_and_the_rest_is_followed() {
+    let (_stage, running) = troupe(&["front", "back"], "");
+    running.request("front", &json!({ "op": "request", "to": "back", "msg": "count" })).expect("an answer");
+    running.say(&["restart", "back"]);
+    running.request("back", &json!("count")).expect("an answer");
+    running.say(&["prune", "back", "--before", "7"]);
+    let tree = trace(&running, "front", 3);
+    let expected = ["front handle-request done", "  front request done", "    back handle-request unknown"];
+    assert_eq!(outline(&tree), expected, "by the link of the answer: {tree}");
+    let tree = trace(&running, "back", 4);
+    assert_eq!(outline(&tree), ["back handle-request unknown"], "its own link is gone");
+    let note = tree["notes"][0].as_str().expect("a note");
+    assert_eq!(note, "what led to event 3 of back is not known: its data was dropped");
+}
+
+#[test]
 fn children_are_part_of_the_call_that_spawned_them_and_an_unlabelled_one_is_told_by_its_id() {
     let stage = Stage::new();
     stage.manifest_at("child", &stage.copy_component("probe", "child"), "");

@@ -47,6 +47,7 @@ mod test;
 mod times;
 mod toolchain;
 mod top;
+mod top_keys;
 mod trace;
 mod upgrade;
 
@@ -65,6 +66,7 @@ Where to look:
   Who is there, and who failed, and why?     theater list, theater tree
   Why did this actor fail?                   theater status ACTOR (the reason, and what led to it)
   What has it done, step by step?            theater events ACTOR [--since 1h]; theater logs ACTOR
+  Which requests failed?                     theater events ACTOR --kind call --since 1d (method, path, status)
   What led to an event, what came of it?     theater trace ACTOR SEQUENCE
   What was its state then, what changed?     theater state ACTOR --at SEQUENCE; theater diff ACTOR SEQUENCE LATER
   What is it, and what may it do?            theater describe ACTOR
@@ -129,7 +131,7 @@ enum Command {
     Describe(OneActor),
     /// Show the actors at work: calls, latency, mailbox, memory, restarts
     ///
-    /// On a terminal the view is refreshed every second until Ctrl-C; elsewhere, and with --json, it is printed once.
+    /// On a terminal the view is refreshed every second until the key q or Ctrl-C; elsewhere, and with --json, it is printed once.
     Top(top::TopArgs),
     /// Show an actor's state
     State(history::StateArgs),

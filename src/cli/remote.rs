@@ -11,6 +11,7 @@ use super::connect::{actors, answered, ask, chain_length, connect, find, from_an
 use super::past::ActorHistory;
 use super::show::{self, print_json, say};
 use super::{Done, Failure, ForgetArgs, ListArgs, MessageArgs, OneActor, Remote};
+use crate::chain::EventKind;
 use crate::chain::cbor::bytes_to_json;
 use crate::server::protocol::{ActorView, Request, Response};
 use crate::server::{Client, ClientError, MESSAGE_BYTES};
@@ -128,16 +129,18 @@ pub(super) fn status(one: &OneActor) -> Done {
     show::status(&actor);
     if actor.failure.is_some() {
         let length = chain_length(&mut client, &actor.id)?;
-        show::line(&format!(
-            "\nwhat led to it (all of it: theater events {}):",
-            actor.path.as_ref().unwrap_or(&actor.id)
-        ));
+        let address = actor.path.clone().unwrap_or_else(|| actor.id.clone());
+        show::line(&format!("\nwhat led to it (all of it: theater events {address}):"));
         let mut source = ActorHistory::Running { client, id: actor.id };
-        let shown = source.each(length.saturating_sub(LED_TO_IT), |event| {
+        let mut failed = None;
+        source.each(length.saturating_sub(LED_TO_IT), |event| {
             show::event(&event, None);
+            failed = (event.kind() == Some(EventKind::Failed)).then_some(event.sequence).or(failed);
             Ok(())
-        });
-        shown?;
+        })?;
+        if let Some(failed) = failed {
+            show::line(&format!("\nwho asked for it, and what came of it: theater trace {address} {failed}"));
+        }
     }
     Ok(())
 }

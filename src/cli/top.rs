@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::connect::{answered, ask, connect};
 use super::show::{self, print_json};
+use super::top_keys::Keys;
 use super::{Done, Failure, Remote};
 use crate::base::clock;
-use crate::base::wait;
 use crate::server::Client;
 use crate::server::protocol::{ActorMetricsView, DistributionView, MetricsView, Request, Response, shown_status};
 use crate::theater::measure::TelemetryView;
@@ -43,8 +43,11 @@ pub(super) fn top(args: &TopArgs) -> Done {
         return Ok(());
     }
     let (mut before, mut at) = (first, clock::now());
+    let keys = Keys::begin();
     loop {
-        wait::sleep(Duration::from_secs_f64(args.interval));
+        if keys.wait(Duration::from_secs_f64(args.interval)) {
+            return Ok(());
+        }
         let (now, then) = (look()?, clock::now());
         let lines = table(&now, Some((&before, then - at)), args.rows);
         // The table is written over the last one, from the upper left corner. Each line clears its own rest, and at the

@@ -3,8 +3,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::nearest;
 use super::plain_errors::number_meant;
+use super::similar::nearest;
 use super::{ManifestError, ManifestSource};
 use crate::base::limits::{ActorLimits, Limits, REUSE_CEILING, SLEEP_AFTER_MS};
 

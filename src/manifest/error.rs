@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::plain_errors::in_plain_words;
+use super::similar::nearest;
 
 /// A mistake in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,24 +87,4 @@ impl ManifestSource {
         }
         Ok(())
     }
-}
-
-/// The known word that `word` is most likely a misspelling of, if one is similar enough.
-pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate));
-    let (distance, candidate) = scored.min()?;
-    let is_near = distance <= 1 + candidate.len().min(word.len()) / 3;
-    is_near.then_some(candidate).or_else(|| match beginning_with(word, known)[..] {
-        [only] => Some(only),
-        _ => None,
-    })
-}
-
-/// The known words of which `word` is the first part: `component` of `component_path`.
-pub(crate) fn beginning_with<'a>(word: &str, known: &[&'a str]) -> Vec<&'a str> {
-    let is_part = |candidate: &&&str| {
-        let rest = candidate.strip_prefix(word).filter(|_| !word.is_empty());
-        rest.is_some_and(|rest| rest.starts_with(['_', '-']))
-    };
-    known.iter().filter(is_part).copied().collect()
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a value, in the words of people who write manifests, and not of the program that reads them.
 
-use super::error::nearest;
+use super::similar::nearest;
 
 /// The message of the reader of TOML in plain words. What has none is left as it is.
 pub(super) fn in_plain_words(message: &str) -> String {

@@ -4,6 +4,7 @@
 //! about the time of the cause on. What is read is kept and indexed, so that a second search costs little.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::super::Failure;
 use super::source::EventSource;
@@ -17,8 +18,9 @@ use crate::promise::{HANDLE_REPLY, REPLY, REPLY_HTTP};
 const BLOCK: u64 = 256;
 /// A search for the call that an event caused looks at so many events.
 pub(super) const SEARCHED: u64 = 20_000;
-/// All that one trace reads.
+/// All that one trace reads, and keeps until it is done.
 const READ: u64 = 500_000;
+const READ_BYTES: u64 = 256 * 1024 * 1024;
 /// Clocks are sometimes set back: a search begins this much before the cause.
 const SLACK_MS: u64 = 10_000;
 
@@ -27,7 +29,7 @@ pub(super) type ChainPlace = (ActorId, u64);
 
 pub(super) struct TracedChains<'s> {
     source: &'s mut dyn EventSource,
-    blocks: HashMap<(ActorId, u64), Vec<ChainEvent>>,
+    blocks: HashMap<(ActorId, u64), Vec<Rc<ChainEvent>>>,
     names: HashMap<ActorId, String>,
     /// The call that an event has caused, by the receiver and the event.
     caused: HashMap<(ActorId, ChainPlace), u64>,
@@ -35,8 +37,9 @@ pub(super) struct TracedChains<'s> {
     dropped: HashMap<(ActorId, ChainPlace), u64>,
     /// The event by which an actor is told of an answer, or gives one that was put off, by the actor's own event that asked.
     settled: HashMap<ChainPlace, u64>,
-    /// How many events were read.
+    /// How many events were read, and how many bytes of data they have.
     read: u64,
+    bytes: u64,
 }
 
 /// What a search has found.
@@ -55,12 +58,12 @@ impl<'s> TracedChains<'s> {
     pub(super) fn of(source: &'s mut dyn EventSource) -> Self {
         let (blocks, names) = (HashMap::new(), HashMap::new());
         let (caused, dropped, settled) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { source, blocks, names, caused, dropped, settled, read: 0 }
+        Self { source, blocks, names, caused, dropped, settled, read: 0, bytes: 0 }
     }
 
     /// Whether so much was read that nothing more is searched for.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.read >= READ
+        self.read >= READ || self.bytes >= READ_BYTES
     }
 
     pub(super) fn name(&mut self, actor: ActorId) -> String {
@@ -73,13 +76,13 @@ impl<'s> TracedChains<'s> {
     }
 
     /// One event; none behind the end of the chain.
-    pub(super) fn event(&mut self, (actor, sequence): ChainPlace) -> Result<Option<ChainEvent>, Failure> {
+    pub(super) fn event(&mut self, (actor, sequence): ChainPlace) -> Result<Option<Rc<ChainEvent>>, Failure> {
         let block = self.block(actor, sequence / BLOCK)?;
         let at = usize::try_from(sequence % BLOCK).unwrap_or(usize::MAX);
         Ok(block.get(at).filter(|event| event.sequence == sequence).cloned())
     }
 
-    fn block(&mut self, actor: ActorId, number: u64) -> Result<&[ChainEvent], Failure> {
+    fn block(&mut self, actor: ActorId, number: u64) -> Result<&[Rc<ChainEvent>], Failure> {
         let key = (actor, number);
         if !self.blocks.contains_key(&key) {
             let (first, mut events) = (number * BLOCK, Vec::new());
@@ -92,8 +95,9 @@ impl<'s> TracedChains<'s> {
                 events.extend(page);
             }
             self.read += events.len() as u64;
+            self.bytes += events.iter().map(|event| event.data.len() as u64).sum::<u64>();
             events.iter().for_each(|event| self.note(actor, event));
-            self.blocks.insert(key, events);
+            self.blocks.insert(key, events.into_iter().map(Rc::new).collect());
         }
         Ok(&self.blocks[&key])
     }

@@ -23,7 +23,12 @@ pub(super) struct Outermost {
 pub(super) fn outermost(chains: &mut TracedChains<'_>, asked: ChainPlace) -> Result<Outermost, Failure> {
     let mut place = beginning_of(chains, asked)?;
     for _ in 0..STEPS {
-        let Some(cause) = cause_of(chains, place)? else { return Ok(Outermost { place, note: None }) };
+        let Some(cause) = cause_of(chains, place)? else {
+            let is_gone = chains.event(place)?.is_some_and(|event| event.dropped.is_some());
+            let name = chains.name(place.0);
+            let note = format!("what led to event {} of {name} is not known: its data was dropped", place.1);
+            return Ok(Outermost { place, note: is_gone.then_some(note) });
+        };
         let name = chains.name(cause.actor);
         if cause.actor == place.0 {
             let note = format!(
@@ -89,6 +94,9 @@ pub(super) fn call_of(
     sequence: u64,
 ) -> Result<Option<ChainPlace>, Failure> {
     for back in 0..=sequence.min(BACK) {
+        if back > 0 && chains.is_exhausted() {
+            return Ok(None);
+        }
         let place = (actor, sequence - back);
         let Some(event) = chains.event(place)? else { return Ok(None) };
         match event.kind() {

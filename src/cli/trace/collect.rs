@@ -1,6 +1,7 @@
 //! Downward: what came of a call, step by step, breadth first, until there is nothing more or enough.
 
 use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 
 use serde_json::Value as Json;
 
@@ -50,6 +51,9 @@ pub(in crate::cli) fn trace(
     }
     Ok(collection.into_tree())
 }
+
+/// The intents and host calls of a call.
+type Steps = Vec<Rc<ChainEvent>>;
 
 /// A node, and the one that it came of.
 struct Collected {
@@ -167,7 +171,7 @@ impl Collection<'_> {
             return self.lone_event(place, &event, below, depth);
         }
         let (steps, closing) = self.steps_of(place)?;
-        let node = self.node_of_call(place.0, &event, closing.as_ref());
+        let node = self.node_of_call(place.0, &event, closing.as_deref());
         let Some(at) = self.add(node, below) else { return Ok(()) };
         self.host_calls(place.0, &steps, at, depth);
         if let Some(closing) = &closing {
@@ -176,18 +180,30 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// The host calls of a call, and the event that ends it.
-    fn steps_of(&mut self, (actor, call): ChainPlace) -> Result<(Vec<ChainEvent>, Option<ChainEvent>), Failure> {
-        let mut steps = Vec::new();
+    /// The host calls of a call that are shown, and the event that ends it.
+    fn steps_of(&mut self, (actor, call): ChainPlace) -> Result<(Steps, Option<Rc<ChainEvent>>), Failure> {
+        let (mut steps, mut own) = (Vec::new(), 0);
         for sequence in call + 1..call.saturating_add(CALL_EVENTS) {
             let Some(event) = self.chains.event((actor, sequence))? else { break };
             match event.kind() {
-                Some(EventKind::Intent | EventKind::HostCall) => steps.push(event),
+                Some(EventKind::Intent | EventKind::HostCall) => {
+                    let is_answer = event.kind() == Some(EventKind::HostCall);
+                    let is_own = !told::is_outward(event.function());
+                    if is_own && own >= OWN_STEPS {
+                        self.left_out += u64::from(is_answer);
+                        continue;
+                    }
+                    own += usize::from(is_own && is_answer);
+                    steps.push(event);
+                }
                 Some(EventKind::Return | EventKind::Refused | EventKind::Failed | EventKind::Stopped) => {
                     return Ok((steps, Some(event)));
                 }
                 Some(EventKind::Started) if is_resumption(&event) => {}
                 Some(EventKind::Call | EventKind::Started) | None => break,
+            }
+            if self.chains.is_exhausted() {
+                break;
             }
         }
         Ok((steps, None))
@@ -241,8 +257,8 @@ impl Collection<'_> {
         }
     }
 
-    fn host_calls(&mut self, actor: ActorId, steps: &[ChainEvent], below: usize, depth: usize) {
-        let (mut at, mut own) = (0, 0);
+    fn host_calls(&mut self, actor: ActorId, steps: &Steps, below: usize, depth: usize) {
+        let mut at = 0;
         while let Some(asked) = steps.get(at) {
             at += 1;
             let answered = match asked.kind() {
@@ -253,15 +269,10 @@ impl Collection<'_> {
                 }
                 _ => Some(asked),
             };
-            let is_outward = told::is_outward(asked.function());
-            own += usize::from(!is_outward);
-            if !is_outward && own > OWN_STEPS {
-                self.left_out += 1;
-                continue;
-            }
+            let answered = answered.map(|answered| &**answered);
             let node = self.node_of_host_call(actor, asked, answered);
             if let Some(at) = self.add(node, Some(below))
-                && is_outward
+                && told::is_outward(asked.function())
             {
                 self.follow(actor, asked, answered, at, depth);
             }
@@ -367,7 +378,7 @@ impl Collection<'_> {
         let mut sequence = end.sequence + 1;
         while let Some(event) = self.chains.event((actor, sequence))? {
             match event.kind() {
-                Some(EventKind::Failed | EventKind::Stopped) => sequence += 1,
+                Some(EventKind::Failed | EventKind::Stopped) if !self.chains.is_exhausted() => sequence += 1,
                 Some(EventKind::Started) => {
                     let node = self.node_of_start(actor, &event);
                     if let Some(below) = self.add(node, Some(at)) {
