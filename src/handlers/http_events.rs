@@ -39,22 +39,6 @@ pub(crate) fn text_of_request(call: &ChainEvent, key: &str) -> Option<String> {
     })
 }
 
-/// The value of the only header of this name, in whatever case, of the request that a `call` delivers.
-pub(crate) fn header_of_request(call: &ChainEvent, name: &str) -> Option<String> {
-    of_request(call, |request| {
-        let Value::Array(headers) = entry(request, "headers")? else { return None };
-        let mut found = headers.iter().filter_map(|header| match header {
-            Value::Array(pair) => match &pair[..] {
-                [Value::Text(key), Value::Text(value)] if key.eq_ignore_ascii_case(name) => Some(*value),
-                _ => None,
-            },
-            _ => None,
-        });
-        let value = found.next()?;
-        found.next().is_none().then(|| value.to_owned())
-    })
-}
-
 /// What `show` finds in the response that a call for a request has returned.
 pub(crate) fn of_response<T>(closing: &ChainEvent, show: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
     let returned = Return::from_cbor(&closing.data).ok()?;
@@ -69,6 +53,22 @@ pub(crate) fn status_of_response(closing: &ChainEvent) -> Option<u64> {
     of_response(closing, |response| match entry(response, "status")? {
         Value::Uint(status) => Some(*status),
         _ => None,
+    })
+}
+
+/// The value of the only header of this name, in whatever case, of the request that a `call` delivers.
+pub(crate) fn header_of_request(call: &ChainEvent, name: &str) -> Option<String> {
+    of_request(call, |request| {
+        let Value::Array(headers) = entry(request, "headers")? else { return None };
+        let mut found = headers.iter().filter_map(|header| match header {
+            Value::Array(pair) => match &pair[..] {
+                [Value::Text(key), Value::Text(value)] if key.eq_ignore_ascii_case(name) => Some(*value),
+                _ => None,
+            },
+            _ => None,
+        });
+        let value = found.next()?;
+        found.next().is_none().then(|| value.to_owned())
     })
 }
 
