@@ -36,7 +36,7 @@ fn a_runtime_that_works_lives_and_is_ready() {
         "[+] runtime: the runtime takes work",
         "[+] journal: the journal commits",
         "[+] disk: the disk has room",
-        "[+] roots: 1 root actors are alive, and none has failed",
+        "[+] roots: 1 of 1 root actors are alive, and none has failed",
     ];
     assert_eq!((status, &lines[..]), (200, &expected[..]));
     let live = "[+] supervisor: the supervisor answers\n[+] journal: the writer of the journal lives\n";

@@ -307,6 +307,25 @@ fn what_is_wrong_with_the_settings_is_named_with_its_key_and_a_remedy_before_any
 }
 
 #[test]
+fn a_request_of_a_traced_client_is_linked_to_the_span_of_the_client() {
+    let (stage, collector) = (Stage::new(), Collector::new(Mood::Answers(200)));
+    let running = run(&stage, &[&stage.http_manifest("counter", "counter", "")], &settings(&collector, ""));
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let mut http = Http::connect(running.http("counter"));
+    for (path, traceparent) in [("/linked", format!("00-{trace}-{span}-01")), ("/hostile", "00-\"}-x-01".to_owned())] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nTraceParent: {traceparent}\r\n\r\n");
+        http.send_raw(request.as_bytes()).expect("sent");
+        http.receive().expect("an answer");
+    }
+    let id = running.id("counter");
+    let linked = collector.span("GET /linked", &id);
+    assert_eq!(linked["links"], json!([{ "traceId": trace, "spanId": span }]));
+    assert!(linked["traceId"] != trace && linked.get("parentSpanId").is_none(), "{linked}");
+    assert!(collector.span("GET /hostile", &id).get("links").is_none());
+    running.shut_down();
+}
+
+#[test]
 fn a_timer_begins_a_trace_that_is_linked_to_who_set_it() {
     let (stage, collector) = (Stage::new(), Collector::new(Mood::Answers(200)));
     let more = "[[handlers]]\ntype = \"timer\"\n";

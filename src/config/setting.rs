@@ -149,6 +149,13 @@ fn runtime() -> Vec<Setting> {
             ..Setting::new("code_cache", &["THEATER_CODE_CACHE"], None, None, Kind::Path)
         },
         Setting::new("durability", &["THEATER_DURABILITY"], Some("--durability"), Some("commit"), Kind::Durability),
+        Setting::new(
+            "exit_when_roots_failed",
+            &["THEATER_EXIT_WHEN_ROOTS_FAILED"],
+            Some("--exit-when-roots-failed"),
+            Some("false"),
+            Kind::Switch,
+        ),
         Setting::new("management.listen", &["THEATER_LISTEN"], Some("--listen"), Some(LISTEN), Kind::Address),
         Setting::new("management.socket", &["THEATER_SOCKET"], Some("--socket"), None, Kind::Path),
         Setting::new("management.token", &["THEATER_TOKEN"], None, None, Kind::Secret),
@@ -186,13 +193,6 @@ fn runtime() -> Vec<Setting> {
             None,
             Some("60"),
             Kind::Number { least: 1, most: 10_080 },
-        ),
-        Setting::new(
-            "exit_when_roots_failed",
-            &["THEATER_EXIT_WHEN_ROOTS_FAILED"],
-            Some("--exit-when-roots-failed"),
-            Some("false"),
-            Kind::Switch,
         ),
     ]
 }

@@ -63,6 +63,22 @@ pub(crate) fn status_of_response(closing: &ChainEvent) -> Option<u64> {
     })
 }
 
+/// The value of the only header of this name, in whatever case, of the request that a `call` delivers.
+pub(crate) fn header_of_request(call: &ChainEvent, name: &str) -> Option<String> {
+    of_request(call, |request| {
+        let Value::Array(headers) = entry(request, "headers")? else { return None };
+        let mut found = headers.iter().filter_map(|header| match header {
+            Value::Array(pair) => match &pair[..] {
+                [Value::Text(key), Value::Text(value)] if key.eq_ignore_ascii_case(name) => Some(*value),
+                _ => None,
+            },
+            _ => None,
+        });
+        let value = found.next()?;
+        found.next().is_none().then(|| value.to_owned())
+    })
+}
+
 fn entry<'v, 'a>(map: &'v Value<'a>, key: &str) -> Option<&'v Value<'a>> {
     match map {
         Value::Map(entries) => entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value),

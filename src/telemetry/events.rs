@@ -55,6 +55,8 @@ impl SpanReader {
         let mut until = None;
         loop {
             if until.is_none() && self.ending.try_recv() == Err(TryRecvError::Disconnected) {
+                // What was recorded before is there to be read then. Whoever ends the telemetry does not wait for a disk that hangs.
+                let _ = self.theater.journal.flush();
                 until = Some(clock::after(LAST_READ));
             }
             let step = if until.is_some() { Duration::ZERO } else { STEP };

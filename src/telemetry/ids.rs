@@ -52,6 +52,26 @@ impl TraceId {
     }
 }
 
+/// The trace and the span of another program that a header `traceparent` names, as the W3C's recommendation Trace Context writes
+/// them.
+pub(super) fn parsed_traceparent(text: &str) -> Option<(TraceId, SpanId)> {
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    // A later version may have more parts. None has upper-case digits.
+    let is_hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let is_well =
+        is_hex(version, 2) && version != "ff" && is_hex(flags, 2) && (version != "00" || parts.next().is_none());
+    if !is_well || !is_hex(trace, 32) || !is_hex(span, 16) {
+        return None;
+    }
+    let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
+    hex::decode_to_slice(trace, &mut trace_id).ok()?;
+    hex::decode_to_slice(span, &mut span_id).ok()?;
+    (trace_id != [0; 16] && span_id != [0; 8]).then_some((TraceId(trace_id), SpanId(span_id)))
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
@@ -87,6 +107,30 @@ mod tests {
         // printf 'theater trace 67e55044-10b1-426f-9247-bb680e5fe0c8 7' | sha256sum
         assert_eq!(transition.trace().to_string(), "e63c30f22b5da7cdb0ebc1bfdddd423a");
         assert_eq!(transition.span().to_string(), "599e2326b7ebbe7a");
+    }
+
+    #[test]
+    fn a_traceparent_is_read_as_its_recommendation_says() {
+        let read = |text: &str| parsed_traceparent(text).map(|(trace, span)| format!("{trace} {span}"));
+        let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        for good in
+            [format!("00-{trace}-{span}-01"), format!("00-{trace}-{span}-00"), format!("01-{trace}-{span}-01-x")]
+        {
+            assert_eq!(read(&good), Some(format!("{trace} {span}")), "{good}");
+        }
+        for bad in [
+            String::new(),
+            format!("00-{trace}-{span}"),
+            format!("00-{trace}-{span}-01-x"),
+            format!("ff-{trace}-{span}-01"),
+            format!("00-{}-{span}-01", trace.to_uppercase()),
+            format!("00-{}-{span}-01", "0".repeat(32)),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            format!("00-{trace}-{span}-0g"),
+            format!("00-{trace}é-{span}-01"),
+        ] {
+            assert_eq!(read(&bad), None, "{bad}");
+        }
     }
 
     #[test]

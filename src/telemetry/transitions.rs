@@ -8,13 +8,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::ids::TransitionId;
+use super::ids::{TransitionId, parsed_traceparent};
 use super::span::{HttpSpan, PlaceInTrace, Span, SpanEnd};
 use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Call, Caller, Failed, Refused, Return};
 use crate::chain::{ChainEvent, EventKind};
-use crate::handlers::http_events::{is_request, status_of_response, text_of_request};
+use crate::handlers::http_events::{header_of_request, is_request, status_of_response, text_of_request};
 
 /// How many finished transitions are kept, of all actors together.
 const REMEMBERED: usize = 65_536;
@@ -88,13 +88,16 @@ impl Transitions {
         let Ok(call) = Call::from_cbor(&event.data) else { return Seen::Nothing };
         let transition = TransitionId { actor, sequence: event.sequence };
         let cause = call.cause.as_ref().map(|cause| TransitionId { actor: cause.actor, sequence: cause.sequence });
-        let place = self.place_of(transition, cause, call.caller);
+        let mut place = self.place_of(transition, cause, call.caller);
         if self.open.len() >= OPEN && !self.open.contains_key(&actor) {
             return if place.trace.is_sampled(self.share) { Seen::Overlooked } else { Seen::Nothing };
         }
         let begun = place.trace.is_sampled(self.share).then(|| {
             let (actor_name, actor_path) = named();
             let http = is_request(&event.event_type).then(|| http_of(event));
+            if http.is_some() && place.link.is_none() {
+                place.link = header_of_request(event, "traceparent").and_then(|text| parsed_traceparent(&text));
+            }
             Box::new(Span {
                 transition,
                 place,

@@ -66,17 +66,19 @@ impl OwnServer {
         let request = HttpRequest { method: "POST".into(), uri, headers, body: Some(body) };
         let outgoing = OutgoingRequest::new(&request, &self.client.reach)?;
         let exchange = HttpExchange::woken_by(&self.client, self.bounds, Secrets::default(), Arc::clone(give_up));
-        let answer = exchange.run(outgoing).map_err(|why| self.in_time(why))?;
+        let answer = exchange.run(outgoing).map_err(|why| self.without_keys(why))?;
         Ok(OwnAnswer { status: answer.status, body: answer.body.unwrap_or_default() })
     }
 
-    /// What went wrong, without the keys of a manifest: nobody can set these times.
-    fn in_time(&self, why: String) -> String {
+    /// What went wrong, without the keys of a manifest: nobody can set these bounds.
+    fn without_keys(&self, why: String) -> String {
         let within = self.bounds.whole.as_secs();
         if why.starts_with("connect timed out") {
             format!("it has not taken a connection within {within} s")
         } else if why.starts_with("timed out") {
             format!("it has not answered within {within} s")
+        } else if why.contains("of the response is larger than") {
+            format!("its answer is longer than {ANSWER_BYTES} bytes")
         } else {
             why
         }

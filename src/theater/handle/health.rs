@@ -51,7 +51,8 @@ impl TheaterHandle {
         let failed: Vec<_> = failed.map(|found| HealthCheck::ill("roots", found)).collect();
         if failed.is_empty() {
             let alive = roots.iter().filter(|root| root.status.is_alive()).count();
-            checks.push(HealthCheck::well("roots", format!("{alive} root actors are alive, and none has failed")));
+            let found = format!("{alive} of {} root actors are alive, and none has failed", roots.len());
+            checks.push(HealthCheck::well("roots", found));
         }
         checks.extend(failed);
         checks
