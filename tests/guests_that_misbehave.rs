@@ -48,7 +48,8 @@ impl Scene {
         assert!(said.contains(detail), "{said}");
         let status = self.running.json(&["status", "probe"]);
         assert_eq!(status["failure"], json!(format!("{reason}: {said}")));
-        assert!(self.running.say(&["list"]).contains(&format!("{reason}: {said}")), "the list names the reason");
+        let on_a_line = said.lines().map(str::trim_end).collect::<Vec<_>>().join(" | ");
+        assert!(self.running.say(&["list"]).contains(&format!("{reason}: {on_a_line}")), "the list names the reason");
         self.the_others_go_on();
         verifies_and_replays(&self.running.export(&self.stage, "probe"));
     }

@@ -19,7 +19,7 @@ const KEY_BYTES: u64 = 4096;
 
 /// The parts of a request that decide whether it is answered.
 #[derive(Default)]
-pub(super) struct Asked<'a> {
+pub(super) struct AskedHeaders<'a> {
     pub(super) host: Option<&'a str>,
     pub(super) origin: Option<&'a str>,
     /// What the browser says about where the request comes from: `Sec-Fetch-Site`.
@@ -99,13 +99,13 @@ impl Access {
     }
 
     /// Whether a request may be answered that asks for a file of the page.
-    pub(super) fn to_page(&self, asked: &Asked<'_>) -> Result<(), Denied> {
+    pub(super) fn to_page(&self, asked: &AskedHeaders<'_>) -> Result<(), Denied> {
         let host = asked.host.map(str::to_ascii_lowercase).filter(|host| self.hosts.contains(host));
         host.map(drop).ok_or(Denied::Host)
     }
 
     /// Whether a request may be answered that asks for something of the runtime.
-    pub(super) fn to_runtime(&self, asked: &Asked<'_>) -> Result<(), Denied> {
+    pub(super) fn to_runtime(&self, asked: &AskedHeaders<'_>) -> Result<(), Denied> {
         self.to_page(asked)?;
         let is_own = |origin: &str| {
             let name = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
@@ -153,18 +153,22 @@ mod tests {
     #[test]
     fn the_console_answers_to_its_own_names_only() {
         for host in ["127.0.0.1:9001", "localhost:9001", "LOCALHOST:9001", "[::1]:9001"] {
-            assert_eq!(open().to_runtime(&Asked { host: Some(host), ..Asked::default() }), Ok(()), "{host}");
+            assert_eq!(
+                open().to_runtime(&AskedHeaders { host: Some(host), ..AskedHeaders::default() }),
+                Ok(()),
+                "{host}"
+            );
         }
         for host in ["evil.example:9001", "127.0.0.1", "127.0.0.1:9002", "127.0.0.1:9001.evil.example", ""] {
-            let asked = Asked { host: Some(host), ..Asked::default() };
+            let asked = AskedHeaders { host: Some(host), ..AskedHeaders::default() };
             assert_eq!(open().to_page(&asked), Err(Denied::Host), "{host}");
         }
-        assert_eq!(open().to_page(&Asked::default()), Err(Denied::Host));
+        assert_eq!(open().to_page(&AskedHeaders::default()), Err(Denied::Host));
     }
 
     #[test]
     fn another_page_in_the_same_browser_is_refused() {
-        let from = |origin, site| open().to_runtime(&Asked { host: HERE, origin, site, authorization: None });
+        let from = |origin, site| open().to_runtime(&AskedHeaders { host: HERE, origin, site, authorization: None });
         assert_eq!(from(Some("http://127.0.0.1:9001"), Some("same-origin")), Ok(()));
         for origin in ["http://evil.example", "null", "http://localhost:9001", "http://127.0.0.1:9002", "file://"] {
             assert_eq!(from(Some(origin), None), Err(Denied::Origin), "{origin}");
@@ -179,14 +183,19 @@ mod tests {
         let address = "127.0.0.1:9001".parse().expect("an address");
         let access = Access::new(address, &[], None, true).expect("a random key");
         let key = access.url().split_once("#key=").expect("the address has the key").1.to_owned();
-        let ask =
-            |authorization: Option<&str>| access.to_runtime(&Asked { host: HERE, authorization, ..Asked::default() });
+        let ask = |authorization: Option<&str>| {
+            access.to_runtime(&AskedHeaders { host: HERE, authorization, ..AskedHeaders::default() })
+        };
         assert_eq!(ask(Some(&format!("Bearer {key}"))), Ok(()));
         for wrong in ["Bearer ", "Bearer x", key.as_str(), ""] {
             assert_eq!(ask(Some(wrong)), Err(Denied::Key), "{wrong}");
         }
         assert_eq!(ask(None), Err(Denied::Key));
-        assert_eq!(access.to_page(&Asked { host: HERE, ..Asked::default() }), Ok(()), "the page itself is no secret");
+        assert_eq!(
+            access.to_page(&AskedHeaders { host: HERE, ..AskedHeaders::default() }),
+            Ok(()),
+            "the page itself is no secret"
+        );
     }
 
     #[test]
@@ -194,6 +203,6 @@ mod tests {
         let address = "0.0.0.0:9001".parse().expect("an address");
         let access = Access::new(address, &["Console.example".to_owned()], None, true).expect("a random key");
         assert!(access.url().starts_with("https://console.example/#key="));
-        assert_eq!(access.to_page(&Asked { host: HERE, ..Asked::default() }), Err(Denied::Host));
+        assert_eq!(access.to_page(&AskedHeaders { host: HERE, ..AskedHeaders::default() }), Err(Denied::Host));
     }
 }

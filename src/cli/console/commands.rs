@@ -1,9 +1,8 @@
 //! Commands of the management protocol that the page sends: those that show something, and, for the role `control`, those that
 //! change something.
 
-use super::listener::Answer;
+use super::answer::ConsoleAnswer;
 use super::runtime::Runtime;
-use crate::server::ClientError;
 use crate::server::protocol::Request;
 
 /// What a command is to the page.
@@ -41,34 +40,29 @@ fn kind(request: &Request) -> Kind {
     }
 }
 
-pub(super) fn answer(runtime: &Runtime, body: &[u8]) -> Answer {
+pub(super) fn answer(runtime: &Runtime, body: &[u8]) -> ConsoleAnswer {
     let request: Request = match serde_json::from_slice(body) {
         Ok(request) => request,
-        Err(error) => return Answer::error(400, format!("not a command: {error}")),
+        Err(error) => return ConsoleAnswer::error(400, format!("not a command: {error}")),
     };
     let answer = match kind(&request) {
         Kind::Shows => runtime.ask(&request),
         Kind::Changes => match runtime.role() {
             Ok("control") => runtime.tell(&request),
             Ok(_) => {
-                return Answer::error(
+                return ConsoleAnswer::error(
                     403,
                     "this console only shows: its token is for read, or it was started with --read-only",
                 );
             }
             Err(why) => Err(why),
         },
-        Kind::IsForOthers => return Answer::error(403, "the console does not send this command"),
+        Kind::IsForOthers => return ConsoleAnswer::error(403, "the console does not send this command"),
     };
     match answer.map(|answer| serde_json::to_value(answer).expect("an answer serialises")) {
-        Ok(json) => Answer::ok(json),
-        Err(why) => refused(&why),
+        Ok(json) => ConsoleAnswer::ok(json),
+        Err(why) => ConsoleAnswer::refused(&why),
     }
-}
-
-/// The answer to a question that the runtime refused, or could not be asked.
-pub(super) fn refused(why: &ClientError) -> Answer {
-    Answer::error(if matches!(why, ClientError::Refused(_)) { 409 } else { 502 }, why)
 }
 
 #[cfg(test)]

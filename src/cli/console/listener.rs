@@ -11,9 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
-
-use super::access::{Access, Asked};
+use super::access::{Access, AskedHeaders};
+use super::answer::ConsoleAnswer;
 use super::pulse::Pulse;
 use super::runtime::Runtime;
 use super::{commands, page, questions};
@@ -36,22 +35,6 @@ const HEADERS: [(&str, &str); 6] = [
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
 ];
-
-/// An answer that is not the page's: its status, and what the text says.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) json: Json,
-}
-
-impl Answer {
-    pub(super) fn ok(json: Json) -> Self {
-        Self { status: 200, json }
-    }
-
-    pub(super) fn error(status: u16, why: impl ToString) -> Self {
-        Self { status, json: json!({ "error": why.to_string() }) }
-    }
-}
 
 /// What answers the console's requests.
 struct Console {
@@ -81,7 +64,7 @@ pub(super) fn serve(
 impl Console {
     fn answer(&self, request: &WireRequest) -> WireAnswer {
         let (path, query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
-        let asked = Asked {
+        let asked = AskedHeaders {
             host: header(request, "host"),
             origin: header(request, "origin"),
             site: header(request, "sec-fetch-site"),
@@ -90,29 +73,32 @@ impl Console {
         let is_api = path.starts_with("/api/");
         let allowed = if is_api { self.access.to_runtime(&asked) } else { self.access.to_page(&asked) };
         if let Err(denied) = allowed {
-            return as_json(&Answer::error(denied.status(), denied.text()));
+            return as_json(&ConsoleAnswer::error(denied.status(), denied.text()));
         }
         let is_get = ["GET", "HEAD"].contains(&request.method.as_str());
         if !is_api {
             return match page::file(path) {
                 Some(file) if is_get => response(200, file.content_type, file.bytes.to_vec()).into(),
-                Some(_) => as_json(&Answer::error(405, "a file is read by GET")),
-                None => as_json(&Answer::error(404, format!("there is nothing at {path}"))),
+                Some(_) => as_json(&ConsoleAnswer::error(405, "a file is read by GET")),
+                None => as_json(&ConsoleAnswer::error(404, format!("there is nothing at {path}"))),
             };
         }
         if path == "/api/live" && request.method == "GET" {
             let head = response(200, "text/event-stream", Vec::new()).and_header("X-Accel-Buffering", "no");
-            return self.pulse.join(head, request.framing).unwrap_or_else(|why| as_json(&Answer::error(503, why)));
+            return self
+                .pulse
+                .join(head, request.framing)
+                .unwrap_or_else(|why| as_json(&ConsoleAnswer::error(503, why)));
         }
         as_json(&match path {
             "/api/command" if request.method == "POST" => match header(request, "content-type") {
                 Some("application/json") => {
                     commands::answer(&self.runtime, request.body.as_deref().unwrap_or_default())
                 }
-                _ => Answer::error(415, "a command has the content type application/json"),
+                _ => ConsoleAnswer::error(415, "a command has the content type application/json"),
             },
             _ if is_get => questions::answer(&self.runtime, path, query),
-            _ => Answer::error(405, "commands are sent by POST to /api/command"),
+            _ => ConsoleAnswer::error(405, "commands are sent by POST to /api/command"),
         })
     }
 }
@@ -121,7 +107,7 @@ fn header<'a>(request: &'a WireRequest, name: &str) -> Option<&'a str> {
     request.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-fn as_json(answer: &Answer) -> WireAnswer {
+fn as_json(answer: &ConsoleAnswer) -> WireAnswer {
     response(answer.status, "application/json", answer.json.to_string().into_bytes()).into()
 }
 

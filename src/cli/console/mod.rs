@@ -10,8 +10,10 @@
 //! The runtime sees one client with few connections, however many browsers there are.
 
 mod access;
+mod answer;
 mod commands;
 mod listener;
+mod moment;
 mod page;
 mod pulse;
 mod questions;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use serde::Serialize;
 
-use super::rows::{Before, Row, recent_p99};
+use super::moment::{Sample, ShownMoment, Summary};
+use super::rows::{Before, TreeRow, recent_p99};
 use super::runtime::Runtime;
 use super::streams::Streams;
 use crate::base::{clock, thread, wait};
@@ -29,54 +29,8 @@ const UNWATCHED: Duration = Duration::from_secs(5);
 /// The charts go back so far.
 const CHARTED_MS: u64 = 15 * 60 * 1000;
 
-/// The state of a runtime at one time.
-#[derive(Clone)]
-pub(super) struct Moment {
-    /// Counts the measurements of this process.
-    pub(super) number: u64,
-    /// The actors, in the order in which they were created; those of the last measurement, if the runtime does not answer now.
-    pub(super) rows: Arc<Vec<Arc<Row>>>,
-    pub(super) summary: Arc<Summary>,
-}
-
-/// What is shown of the runtime as a whole.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Summary {
-    /// Why the runtime does not answer, if it does not.
-    pub(super) error: Option<String>,
-    /// Its address.
-    pub(super) server: String,
-    /// What this console may do: `read` or `control`.
-    pub(super) role: &'static str,
-    /// How many browsers look on.
-    pub(super) browsers: usize,
-    pub(super) version: String,
-    pub(super) data_dir: String,
-    pub(super) total: Option<Totals>,
-    pub(super) process: ProcessView,
-    pub(super) journal: Option<JournalMetricsView>,
-    pub(super) sample: Option<Sample>,
-}
-
-/// One point of the charts.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Sample {
-    /// In milliseconds since the Unix epoch.
-    pub(super) at: u64,
-    /// Since the point before, in a second.
-    pub(super) calls: f64,
-    pub(super) refusals: f64,
-    pub(super) events: f64,
-    pub(super) commits: f64,
-    /// A bound, in microseconds, that 99 of 100 commits since the point before did not exceed.
-    pub(super) commit_p99_us: u64,
-    pub(super) log_bytes: u64,
-    pub(super) waiting: u64,
-    pub(super) resident_bytes: u64,
-}
-
 struct Hub {
-    moment: Moment,
+    moment: ShownMoment,
     samples: VecDeque<Sample>,
 }
 
@@ -91,7 +45,7 @@ pub(super) struct Pulse {
 impl Pulse {
     /// Starts the thread that measures.
     pub(super) fn start(runtime: Arc<Runtime>) -> io::Result<Arc<Self>> {
-        let moment = Moment { number: 0, rows: Arc::default(), summary: Arc::default() };
+        let moment = ShownMoment { number: 0, rows: Arc::default(), summary: Arc::default() };
         let hub = Mutex::new(Hub { moment, samples: VecDeque::new() });
         let pulse = Arc::new(Self { hub, joined: Condvar::new(), streams: Streams::default() });
         let measuring = Arc::clone(&pulse);
@@ -160,7 +114,7 @@ impl Pulse {
                 hub.samples.pop_front();
             }
         }
-        hub.moment = Moment { number, rows, summary: Arc::new(summary) };
+        hub.moment = ShownMoment { number, rows, summary: Arc::new(summary) };
         let (moment, samples) = (hub.moment.clone(), hub.samples.iter().copied().collect::<Vec<_>>());
         drop(hub);
         self.streams.tell(&moment, &samples);
@@ -220,9 +174,9 @@ impl Earlier {
         &mut self,
         measured: Measured,
         with_actors: bool,
-        rows: Arc<Vec<Arc<Row>>>,
+        rows: Arc<Vec<Arc<TreeRow>>>,
         summary: Summary,
-    ) -> (Arc<Vec<Arc<Row>>>, Summary) {
+    ) -> (Arc<Vec<Arc<TreeRow>>>, Summary) {
         let now = clock::now();
         let Measured { version, data_dir, total, process, journal, actors, metrics } = measured;
         let rows = if with_actors {

@@ -16,8 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value as Json, json};
 
-use super::commands::refused;
-use super::listener::Answer;
+use super::answer::ConsoleAnswer;
 use super::runtime::Runtime;
 use crate::base::json_difference::{JsonDifference, all_differences};
 use crate::chain::ChainEvent;
@@ -41,7 +40,7 @@ const LISTED_CHANGES: usize = 500;
 
 type Params = HashMap<String, String>;
 
-pub(super) fn answer(runtime: &Runtime, path: &str, query: &str) -> Answer {
+pub(super) fn answer(runtime: &Runtime, path: &str, query: &str) -> ConsoleAnswer {
     let params: Params = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let question = match path {
         "/api/events" => events,
@@ -51,18 +50,21 @@ pub(super) fn answer(runtime: &Runtime, path: &str, query: &str) -> Answer {
         "/api/diff" => diff,
         "/api/trace" => causes,
         "/api/describe" => describe,
-        _ => return Answer::error(404, format!("there is nothing at {path}")),
+        _ => return ConsoleAnswer::error(404, format!("there is nothing at {path}")),
     };
-    question(runtime, &params).map_or_else(|refused| refused, Answer::ok)
+    question(runtime, &params).map_or_else(|refused| refused, ConsoleAnswer::ok)
 }
 
-fn text<'a>(params: &'a Params, name: &str) -> Result<&'a str, Answer> {
-    params.get(name).map(String::as_str).ok_or_else(|| Answer::error(400, format!("the parameter {name} is missing")))
+fn text<'a>(params: &'a Params, name: &str) -> Result<&'a str, ConsoleAnswer> {
+    params
+        .get(name)
+        .map(String::as_str)
+        .ok_or_else(|| ConsoleAnswer::error(400, format!("the parameter {name} is missing")))
 }
 
-fn number(params: &Params, name: &str) -> Result<Option<u64>, Answer> {
+fn number(params: &Params, name: &str) -> Result<Option<u64>, ConsoleAnswer> {
     let Some(text) = params.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| Answer::error(400, format!("{name} is a number, and {text:?} is none")))
+    text.parse().map(Some).map_err(|_| ConsoleAnswer::error(400, format!("{name} is a number, and {text:?} is none")))
 }
 
 /// Events from `from` on, without the data that is too long for a page of the protocol.
@@ -89,27 +91,29 @@ fn listed(view: EventView) -> Result<(ChainEvent, Json), ClientError> {
     Ok((event, json))
 }
 
-fn events(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+fn events(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let actor = text(params, "actor")?;
     let from = number(params, "from")?.unwrap_or(0);
     let limit = number(params, "limit")?.unwrap_or(PAGE).clamp(1, PAGE);
-    let views = runtime.read(|client| page_of(client, actor, from, limit)).map_err(|why| refused(&why))?;
+    let views =
+        runtime.read(|client| page_of(client, actor, from, limit)).map_err(|why| ConsoleAnswer::refused(&why))?;
     let events: Result<Vec<Json>, ClientError> = views.into_iter().map(|view| Ok(listed(view)?.1)).collect();
-    events.map(|events| json!({ "events": events })).map_err(|why| refused(&why))
+    events.map(|events| json!({ "events": events })).map_err(|why| ConsoleAnswer::refused(&why))
 }
 
-fn event(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+fn event(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let (actor, sequence) = (text(params, "actor")?, number(params, "sequence")?);
-    let sequence = sequence.ok_or_else(|| Answer::error(400, "the parameter sequence is missing"))?;
-    let view = runtime.read(|client| page_of(client, actor, sequence, 1)).map_err(|why| refused(&why))?;
+    let sequence = sequence.ok_or_else(|| ConsoleAnswer::error(400, "the parameter sequence is missing"))?;
+    let view =
+        runtime.read(|client| page_of(client, actor, sequence, 1)).map_err(|why| ConsoleAnswer::refused(&why))?;
     let Some(view) = view.into_iter().find(|view| view.sequence == sequence) else {
-        return Err(Answer::error(404, format!("the chain has no event {sequence} yet")));
+        return Err(ConsoleAnswer::error(404, format!("the chain has no event {sequence} yet")));
     };
     let fetch = |sequence| {
         let bytes = |offset| Request::GetEventData { id: actor.to_owned(), sequence, offset };
         runtime.read(|client| fetched(client, &bytes)).map_err(|why| why.to_string())
     };
-    let event = view.into_event(fetch).map_err(|why| Answer::error(502, why))?;
+    let event = view.into_event(fetch).map_err(|why| ConsoleAnswer::error(502, why))?;
     let mut json = event_json(&event, None);
     if let Some(dropped) = event.dropped {
         json["data"] = Json::Null;
@@ -136,9 +140,10 @@ fn fetched(client: &mut Client, request: &dyn Fn(u64) -> Request) -> Result<Vec<
 }
 
 /// One step of a search backwards from event `before`. `next` is where the next step begins; null at the beginning of the chain.
-fn search(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+fn search(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let actor = text(params, "actor")?;
-    let before = number(params, "before")?.ok_or_else(|| Answer::error(400, "the parameter before is missing"))?;
+    let before =
+        number(params, "before")?.ok_or_else(|| ConsoleAnswer::error(400, "the parameter before is missing"))?;
     let (since, until) = (number(params, "since")?.unwrap_or(0), number(params, "until")?.unwrap_or(u64::MAX));
     let kinds: Vec<&str> =
         params.get("kind").map(|kinds| kinds.split(',').filter(|kind| !kind.is_empty()).collect()).unwrap_or_default();
@@ -176,21 +181,21 @@ fn search(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
         }
         Ok((found, end))
     });
-    let (found, end) = found.map_err(|why| refused(&why))?;
+    let (found, end) = found.map_err(|why| ConsoleAnswer::refused(&why))?;
     Ok(json!({ "events": found, "next": (end > 0).then_some(end) }))
 }
 
 /// A connection of its own for what asks several commands in a row.
-fn history(runtime: &Runtime, actor: &str) -> Result<ActorHistory, Answer> {
-    let client = runtime.connect().map_err(|why| refused(&why))?;
+fn history(runtime: &Runtime, actor: &str) -> Result<ActorHistory, ConsoleAnswer> {
+    let client = runtime.connect().map_err(|why| ConsoleAnswer::refused(&why))?;
     Ok(ActorHistory::Running { client, id: actor.to_owned() })
 }
 
-fn said_no(failure: Failure) -> Answer {
-    Answer::error(409, failure)
+fn said_no(failure: Failure) -> ConsoleAnswer {
+    ConsoleAnswer::error(409, failure)
 }
 
-fn state(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+fn state(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let (actor, at) = (text(params, "actor")?, number(params, "at")?);
     let mut history = history(runtime, actor)?;
     let state = match at {
@@ -208,10 +213,11 @@ fn state(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
     Ok(json!({ "at": at, "size": size, "shown": shown }))
 }
 
-fn diff(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+fn diff(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let actor = text(params, "actor")?;
-    let event =
-        |name| number(params, name)?.ok_or_else(|| Answer::error(400, format!("the parameter {name} is missing")));
+    let event = |name| {
+        number(params, name)?.ok_or_else(|| ConsoleAnswer::error(400, format!("the parameter {name} is missing")))
+    };
     let (from, to) = (event("from")?, event("to")?);
     let mut history = history(runtime, actor)?;
     let (before, after) = (history.state_at(from).map_err(said_no)?, history.state_at(to).map_err(said_no)?);
@@ -227,20 +233,20 @@ fn diff(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
     Ok(json!({ "changes": changes.into_iter().map(change).collect::<Vec<_>>(), "left_out": left_out }))
 }
 
-fn causes(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+fn causes(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let (actor, sequence) = (text(params, "actor")?, number(params, "event")?);
-    let sequence = sequence.ok_or_else(|| Answer::error(400, "the parameter event is missing"))?;
-    let actor = actor.parse().map_err(|_| Answer::error(400, format!("{actor:?} is not the id of an actor")))?;
-    let mut client = runtime.connect().map_err(|why| refused(&why))?;
+    let sequence = sequence.ok_or_else(|| ConsoleAnswer::error(400, "the parameter event is missing"))?;
+    let actor = actor.parse().map_err(|_| ConsoleAnswer::error(400, format!("{actor:?} is not the id of an actor")))?;
+    let mut client = runtime.connect().map_err(|why| ConsoleAnswer::refused(&why))?;
     let tree = trace(&mut client, actor, sequence).map_err(said_no)?;
     Ok(serde_json::to_value(tree).expect("a trace serialises"))
 }
 
-fn describe(runtime: &Runtime, params: &Params) -> Result<Json, Answer> {
+fn describe(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let request = Request::DescribeActor { id: text(params, "actor")?.to_owned() };
-    let answer = runtime.ask(&request).map_err(|why| refused(&why))?;
+    let answer = runtime.ask(&request).map_err(|why| ConsoleAnswer::refused(&why))?;
     let Response::ActorDescription { description, .. } = answer else {
-        return Err(refused(&unexpected(&answer)));
+        return Err(ConsoleAnswer::refused(&unexpected(&answer)));
     };
     Ok(serde_json::to_value(description).expect("a description serialises"))
 }

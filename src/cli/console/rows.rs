@@ -10,7 +10,7 @@ use crate::server::protocol::{ActorMetricsView, ActorView, DistributionView};
 
 /// One actor.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Row {
+pub(super) struct TreeRow {
     #[serde(flatten)]
     pub(super) actor: ActorView,
     pub(super) calls: u64,
@@ -29,7 +29,7 @@ pub(super) struct Row {
 #[derive(Default)]
 pub(super) struct Before {
     counts: HashMap<String, Counted>,
-    rows: HashMap<String, (String, Arc<Row>)>,
+    rows: HashMap<String, (String, Arc<TreeRow>)>,
 }
 
 struct Counted {
@@ -45,7 +45,7 @@ impl Before {
         actors: Vec<ActorView>,
         metrics: Vec<ActorMetricsView>,
         time: Option<Duration>,
-    ) -> Vec<Arc<Row>> {
+    ) -> Vec<Arc<TreeRow>> {
         let mut metrics: HashMap<String, ActorMetricsView> =
             metrics.into_iter().map(|view| (view.id.clone(), view)).collect();
         let mut next = Self::default();
@@ -55,7 +55,7 @@ impl Before {
             let id = actor.id.clone();
             let before = self.counts.get(&id);
             let rate = |now: u64, then: Option<u64>| Some(now.saturating_sub(then?) as f64 / time?.as_secs_f64());
-            let row = Row {
+            let row = TreeRow {
                 calls: counts.calls,
                 refusals: counts.refusals,
                 failures: counts.failures,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::pulse::{Moment, Sample};
-use super::rows::Row;
+use super::moment::{Sample, ShownMoment};
+use super::rows::TreeRow;
 use crate::net::http::{StreamBody, WireAnswer, WireResponse};
 use crate::net::{ClientQueue, PieceFraming};
 
@@ -40,7 +40,7 @@ impl Streams {
         &self,
         head: WireResponse,
         framing: PieceFraming,
-        moment: &Moment,
+        moment: &ShownMoment,
         samples: &[Sample],
     ) -> Result<WireAnswer, String> {
         let mut open = self.0.lock();
@@ -56,7 +56,7 @@ impl Streams {
     }
 
     /// Tells every browser what has changed.
-    pub(super) fn tell(&self, moment: &Moment, samples: &[Sample]) {
+    pub(super) fn tell(&self, moment: &ShownMoment, samples: &[Sample]) {
         let mut open = self.0.lock();
         open.retain(|stream| !stream.queue.is_over());
         for Stream { queue, sent } in open.iter_mut() {
@@ -72,18 +72,18 @@ impl Streams {
     }
 }
 
-fn snapshot(sent: &mut Sent, moment: &Moment, samples: &[Sample]) -> String {
+fn snapshot(sent: &mut Sent, moment: &ShownMoment, samples: &[Sample]) -> String {
     *sent = Sent::default();
     let rows = sent.changes(moment).0;
     event("snapshot", &json!({ "samples": samples, "summary": &*moment.summary, "rows": shown(&rows) }))
 }
 
-fn update(sent: &mut Sent, moment: &Moment) -> String {
+fn update(sent: &mut Sent, moment: &ShownMoment) -> String {
     let (rows, gone) = sent.changes(moment);
     event("update", &json!({ "summary": &*moment.summary, "rows": shown(&rows), "gone": gone }))
 }
 
-fn shown(rows: &[Arc<Row>]) -> Vec<&Row> {
+fn shown(rows: &[Arc<TreeRow>]) -> Vec<&TreeRow> {
     rows.iter().map(AsRef::as_ref).collect()
 }
 
@@ -95,14 +95,14 @@ fn event(name: &str, json: &serde_json::Value) -> String {
 /// What a browser was sent.
 #[derive(Default)]
 struct Sent {
-    rows: HashMap<String, Arc<Row>>,
+    rows: HashMap<String, Arc<TreeRow>>,
     /// Something that the browser needs did not fit its queue.
     is_behind: bool,
 }
 
 impl Sent {
     /// The rows that the browser lacks, and the ids of those that are no more.
-    fn changes(&mut self, moment: &Moment) -> (Vec<Arc<Row>>, Vec<String>) {
+    fn changes(&mut self, moment: &ShownMoment) -> (Vec<Arc<TreeRow>>, Vec<String>) {
         let mut changed = Vec::new();
         for row in moment.rows.iter() {
             if self.rows.get(&row.actor.id).is_none_or(|sent| !Arc::ptr_eq(sent, row)) {
@@ -125,7 +125,7 @@ mod tests {
     use super::super::rows::Before;
     use super::*;
 
-    fn moment(number: u64, before: &mut Before, names: &[&str]) -> Moment {
+    fn moment(number: u64, before: &mut Before, names: &[&str]) -> ShownMoment {
         let view = |name: &&str| {
             serde_json::from_value(json!({
                 "id": name, "name": name, "parent": null, "status": "running", "failure": null, "incarnation": 1,
@@ -134,7 +134,7 @@ mod tests {
             .expect("an actor")
         };
         let rows = before.next(names.iter().map(view).collect(), Vec::new(), None);
-        Moment { number, rows: Arc::new(rows), summary: Arc::default() }
+        ShownMoment { number, rows: Arc::new(rows), summary: Arc::default() }
     }
 
     fn head() -> WireResponse {
