@@ -44,15 +44,17 @@ test-guests: actors
 run: build actors
 	@scripts/demo.sh $(THEATER)
 
-# The guests' own tests run first, because a test of the documents builds an actor in the same workspace. With the features, the
-# places where tests kill the program and feed its parsers are compiled in; they do nothing unless a test asks for it.
-test: test-guests
+# The guests' own tests run first, because a test of the documents builds an actor in the same workspace. Many tests wait for
+# something most of the time, so there are more of them at once than a small machine has cores.
+test: export RUST_TEST_THREADS := $(or $(RUST_TEST_THREADS),4)
+test: build test-guests
 	@scripts/test-tools.sh
 	cd actors && cargo test --locked --quiet
 	cd tests/guests && cargo test --locked --quiet
 	cd $(MODELS) && cargo test --locked --quiet
 	cd $(SHIM) && cargo test --locked --quiet
-	cargo test --locked --no-fail-fast --features fail-points,fuzzing
+	cargo test --locked --no-fail-fast
+	cargo test --locked --features fail-points,fuzzing --test recovery --test upgrade_kills --test chaos --test hostile
 
 # ROUNDS=n sets the number of rounds, SEED=n the random choices.
 chaos: test-guests
@@ -110,7 +112,7 @@ bench-http:
 
 # Needs chromium and chromedriver.
 bench-console: test-guests
-	cargo test --locked --features fail-points,fuzzing --test console -- --ignored --nocapture
+	cargo test --locked --test console -- --ignored --nocapture
 
 # Prints Markdown. KEYS="64 100000" sets the numbers of keys, QUICK=1 takes about a minute, ONLY=name measures one system.
 bench-services: actors $(PEERS)

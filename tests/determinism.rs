@@ -95,9 +95,13 @@ fn an_exception_in_typescript_is_logged_with_the_files_and_lines_of_the_sources(
     let stage = Stage::new();
     let running = stage.run(&[&manifest]);
     let lines = lines_after(&running, &json!("crash"));
-    assert_eq!(lines[0], "TypeError: crashed on purpose");
+    assert_eq!(lines[0], "uncaught TypeError: crashed on purpose");
     assert!(lines[1].contains("handleRequest") && lines[1].contains(&format!("(src/main.ts:{line})")), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains(".theater/")), "the library is left out: {lines:?}");
+    let events = running.events("counter");
+    let failed = events.iter().rfind(|event| event["event_type"] == "failed").expect("a failure");
+    let detail = failed["data"]["detail"].as_str().expect("text");
+    assert!(detail.starts_with(&format!("{}\n{}", lines[0], lines[1])), "the failure says it too: {detail}");
 
     let lines = lines_after(&running, &json!("wait"));
     assert!(lines[0].contains("a promise that nothing will settle"), "{lines:?}");
@@ -116,6 +120,10 @@ fn an_exception_in_python_is_logged_with_the_files_and_lines_of_the_sources() {
     let wanted = format!("main.py\", line {line}, in handle_request");
     assert!(lines.iter().any(|it| it.contains(&wanted)), "{wanted}: {lines:?}");
     assert!(lines.iter().any(|it| it.contains("TypeError: crashed on purpose")), "{lines:?}");
+    let events = running.events("counter");
+    let failed = events.iter().rfind(|event| event["event_type"] == "failed").expect("a failure");
+    let detail = failed["data"]["detail"].as_str().expect("text");
+    assert!(detail.contains(&wanted) && detail.contains("TypeError: crashed on purpose"), "{detail}");
 
     let before = running.events("counter").len();
     assert_eq!(running.request("counter", &json!("log")), Ok(Value::Null));
