@@ -142,7 +142,9 @@ fn accounts_are_opened_and_money_goes_in_out_and_from_one_to_another(language: L
     let mut customer = Customer::of(&bank);
     customer.open("alice", 10_000);
     customer.open("bob", 0);
-    assert_eq!(accounts(&bank).len(), 2, "an actor for each");
+    assert_eq!(accounts(&bank), ["ledger/alice", "ledger/bob"].map(|path| bank.id(path)), "an actor for each");
+    let tree = bank.say(&["tree"]);
+    assert!(tree.contains("alice (account)") && tree.contains("bob (account)"), "{tree}");
 
     let transferred = json!({ "from": "alice", "number": 1, "to": "bob", "cents": 2_500 });
     assert_eq!(customer.transfer("alice", "bob", 2_500), (201, transferred));
@@ -203,8 +205,7 @@ fn an_account_that_crashes_is_restarted_by_policy_and_the_ledger_says_so(languag
     let log = stage.log();
     assert!(log.contains("account alice: failed: trap") && log.contains("account alice: restarted"), "{log}");
 
-    let alice = &accounts(&bank)[0];
-    assert_eq!(bank.json(&["status", alice])["incarnation"], 2);
+    assert_eq!(bank.json(&["status", "ledger/alice"])["incarnation"], 2);
     everything_verifies_and_replays(&stage, &bank);
 }
 
@@ -214,15 +215,14 @@ fn a_transfer_to_an_account_that_is_down_leaves_the_money_where_it_is(language: 
     let mut customer = Customer::of(&bank);
     customer.open("alice", 100);
     customer.open("bob", 5);
-    let bob = accounts(&bank)[1].clone();
-    bank.say(&["stop", &bob]);
+    bank.say(&["stop", "ledger/bob"]);
     let (status, answer) = customer.transfer("alice", "bob", 30);
     assert_eq!(status, 503, "{answer}");
     let overview = customer.overview();
     assert_eq!((&overview["total"], &overview["unfinished"]), (&json!(105), &json!([])));
     assert_eq!(overview["accounts"]["bob"]["balance"], 5, "as its books say: {overview}");
     assert!(overview["accounts"]["bob"]["unavailable"].is_string(), "{overview}");
-    bank.say(&["restart", &bob]);
+    bank.say(&["restart", "ledger/bob"]);
     assert_eq!(customer.transfer("alice", "bob", 30).0, 201);
     assert_eq!((customer.balance("alice"), customer.balance("bob")), (70, 35));
 }
@@ -235,7 +235,7 @@ fn money_that_a_message_has_put_aside_arrives_where_it_was_sent(language: Langua
     customer.open("bob", 0);
     // The same situation as after a ledger that was interrupted after the first step of a transfer.
     let send = json!({ "send": { "number": 1, "to": "bob", "cents": 30 } });
-    let status = bank.request(&accounts(&bank)[0], &send).expect("it does");
+    let status = bank.request("ledger/alice", &send).expect("it does");
     assert_eq!((&status["balance"], &status["open"]["cents"]), (&json!(70), &json!(30)));
     let overview = customer.overview();
     assert_eq!((&overview["total"], &overview["unfinished"]), (&json!(100), &json!([])));
@@ -352,7 +352,7 @@ fn crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money(language: 
         customer.open(from, EACH);
         customer.open(to, EACH);
     }
-    let (ids, address, over) = (accounts(&bank), bank.http("ledger"), AtomicBool::new(false));
+    let (address, over) = (bank.http("ledger"), AtomicBool::new(false));
     std::thread::scope(|scope| {
         // Ends the transfers even if something below panics. Otherwise they, and this test, would run for ever.
         let _over = AtTheEnd(&over);
@@ -367,11 +367,11 @@ fn crashes_and_restarts_of_everyone_amid_transfers_conserve_all_money(language: 
             });
         }
         for (from, to) in PAIRS {
-            let crashed = bank.refused(&["send", &ids[0], "\"crash\""]);
+            let crashed = bank.refused(&["send", "ledger/a1", "\"crash\""]);
             assert!(crashed.contains("failed: trap"), "{crashed}");
             customer.post(&format!("/accounts/{from}/crash"), &json!({}));
             bank.say(&["restart", "ledger"]);
-            bank.say(&["restart", &ids[1]]);
+            bank.say(&["restart", "ledger/a2"]);
             customer.post(&format!("/accounts/{to}/crash"), &json!({}));
             assert_eq!(customer.overview()["total"], EACH * 6);
         }

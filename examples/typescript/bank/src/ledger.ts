@@ -82,19 +82,9 @@ export default class Ledger extends Actor {
   open(name: string): void {
     if (!isName(name)) throw new Trouble(400, 'a name has 1 to 32 letters, digits, - and _');
     if (name in this.accounts) throw new Trouble(409, `there is an account ${name} already`);
-    const id = this.leftOver(name) ?? spawned();
+    const id = getOrSpawn(name);
     must(ask(id, { open: { owner: name } }));
     this.accounts = sorted({ ...this.accounts, [name]: { id, restarts: 0n } });
-  }
-
-  /** A child without an owner, or owned by `name`, which an interrupted opening has left. */
-  private leftOver(name: string): string | undefined {
-    const known = new Set(Object.values(this.accounts).map(({ id }) => id));
-    return supervisor.listChildren().find((id) => {
-      if (known.has(id)) return false;
-      const answer = ask(id, 'balance');
-      return 'status' in answer && (answer.status.owner === null || answer.status.owner === name);
-    });
   }
 
   id(name: string): string {
@@ -227,9 +217,10 @@ export default class Ledger extends Actor {
   }
 }
 
-function spawned(): string {
+/** The account that has its owner's name as its label, which an interrupted opening may have left. One that is not there is spawned. */
+function getOrSpawn(owner: string): string {
   try {
-    return supervisor.spawn('account.toml');
+    return supervisor.getOrSpawn('account.toml', owner);
   } catch (problem) {
     throw problem instanceof HostError ? new Trouble(503, problem.message) : problem;
   }
