@@ -460,6 +460,14 @@ fn the_recorded_chain_of_a_ledger_gives_the_same_outcomes_in_each_language() {
     assert_eq!(customer.post("/accounts", &json!({ "name": "bob" })).0, 409);
     assert_eq!(customer.post("/accounts", &json!({ "name": ".." })).0, 400);
     assert_eq!(customer.transfer("alice", "bob", 30).0, 201);
+    // Names that objects of JavaScript have by themselves, or keep in an order of their own.
+    for name in ["9", "10", "constructor", "__proto__"] {
+        assert_eq!(customer.get(&format!("/accounts/{name}")).0, 404, "{name}");
+        customer.open(name, 0);
+        assert_eq!(customer.transfer("alice", name, 1).0, 201, "{name}");
+        assert_eq!(customer.transfer(name, "bob", 1).0, 201, "{name}");
+    }
+    assert_eq!(customer.overview()["total"], 100);
     customer.crash("bob");
     eventually("the ledger tells of the restart", || {
         (customer.overview()["accounts"]["bob"]["restarts"] == 1).then_some(())
