@@ -16,8 +16,8 @@ Starting the demo. It keeps its history in ./theater-data. When it is ready, try
     curl http://127.0.0.1:8082/transfers -d '{"from": "alice", "to": "bob", "cents": 2500}'
     curl -X POST http://127.0.0.1:8082/accounts/bob/crash
     curl http://127.0.0.1:8082/
-    $theater tree
     $theater status ledger/bob
+    $theater tree
 
 README.md explains the commands. Ctrl-C suspends the demo; make run resumes it.
 
