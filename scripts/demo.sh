@@ -16,6 +16,7 @@ Starting the demo. It keeps its history in ./theater-data. When it is ready, try
     curl http://127.0.0.1:8082/transfers -d '{"from": "alice", "to": "bob", "cents": 2500}'
     curl -X POST http://127.0.0.1:8082/accounts/bob/crash
     curl http://127.0.0.1:8082/
+    $theater status ledger/bob
     $theater tree
     $theater events ledger --kind call      (the requests; the first column is the number of the event)
     $theater trace ledger NUMBER            (what came of one, across the accounts)

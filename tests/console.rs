@@ -145,6 +145,8 @@ fn a_person_sees_what_happens_and_what_happened() {
     post(&running, "/accounts", &json!({ "name": "carol" }));
     browser.until(&format!("{LINES}.length === 4"));
     assert_eq!(browser.value(&format!("{LINES}.map((line) => line.ariaLevel)")), json!(["1", "2", "2", "2"]));
+    let named = browser.value(&format!("{LINES}.map((line) => line.querySelector('.text').textContent)"));
+    assert_eq!(named, json!(["ledger", "alice (account)", "bob (account)", "carol (account)"]));
     pictured(&mut browser, "console-tree.png");
 
     // The history of the ledger is live, and an HTTP call is shown as one.
@@ -172,10 +174,7 @@ fn a_person_sees_what_happens_and_what_happened() {
     pictured(&mut browser, "console-trace.png");
 
     // The state at an earlier event, and what an event changed.
-    let accounts = running.json(&["list"]);
-    let account =
-        accounts.as_array().expect("a list").iter().find(|actor| actor["name"] == "account").expect("an account");
-    let account = account["id"].as_str().expect("an id").to_owned();
+    let account = running.id("ledger/alice");
     browser.run(&format!("location.hash = '#/actor/{account}/travel'"));
     browser.until("JSON.parse(document.getElementById('state').textContent).balance === 750");
     let changes = running.events(&account);
@@ -191,14 +190,7 @@ fn a_person_sees_what_happens_and_what_happened() {
     // An actor that failed says so by its own text.
     post(&running, "/accounts/bob/crash", &json!({}));
     browser.run(&format!("location.hash = '#/actor/{ledger}'"));
-    let failed = running.json(&["list"]);
-    assert!(failed.is_array());
-    let bob = failed
-        .as_array()
-        .expect("a list")
-        .iter()
-        .rfind(|actor| actor["name"] == "account" && actor["incarnation"] == 2);
-    let bob = bob.expect("bob")["id"].as_str().expect("an id").to_owned();
+    let bob = running.id("ledger/bob");
     browser.run(&format!("location.hash = '#/actor/{bob}'"));
     browser.until("document.querySelector('.failure pre')?.textContent.includes('the account was asked to crash')");
     pictured(&mut browser, "console-actor.png");
@@ -265,8 +257,8 @@ fn a_phone_and_a_keyboard_are_enough() {
     // `/` goes to the search; what does not fit is not shown.
     browser.run("document.body.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true }))");
     browser.until("document.activeElement.type === 'search'");
-    browser.write("#tree input", "ledg");
-    browser.until(&format!("{LINES}.length === 1"));
+    browser.write("#tree input", "bob");
+    browser.until(&format!("{LINES}.map((line) => line.querySelector('.text').textContent).join() === 'ledger/bob'"));
     browser.run("const it = document.activeElement; it.value = ''; it.dispatchEvent(new Event('input'));");
     // The arrows move, left folds, Enter opens.
     browser.write(".lines", "\u{e015}");
@@ -274,7 +266,7 @@ fn a_phone_and_a_keyboard_are_enough() {
     browser.write(".lines", "\u{e012}");
     browser.until(&format!("{LINES}.length === 1"));
     browser.write(".lines", "\u{e014}\u{e015}\u{e007}");
-    browser.until("document.querySelector('h1')?.textContent.includes('account')");
+    browser.until("document.querySelector('h1')?.textContent === 'ledger/alice'");
     browser.resize(390, 800);
     let ledger = running.id("ledger");
     for view in ["overview", "history", "travel"] {

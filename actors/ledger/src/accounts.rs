@@ -5,9 +5,8 @@ use theater_actor::{messages, runtime, supervisor};
 
 /// The actors that are accounts, named by their ids.
 pub(crate) trait Accounts {
-    fn spawn(&self) -> Result<String, String>;
-    /// All accounts, in the order in which they were spawned.
-    fn list(&self) -> Vec<String>;
+    /// The account that has its owner's name as its label. One that is not there is spawned.
+    fn get_or_spawn(&self, owner: &str) -> Result<String, String>;
     fn ask(&self, id: &str, message: &Message) -> Result<Status, NotDone>;
     fn statement(&self, id: &str) -> Result<Statement, NotDone>;
     /// The account's books, read without asking the account, so also while it does not answer.
@@ -40,12 +39,8 @@ pub(crate) struct Children;
 const MANIFEST: &str = "account.toml";
 
 impl Accounts for Children {
-    fn spawn(&self) -> Result<String, String> {
-        supervisor::spawn(MANIFEST)
-    }
-
-    fn list(&self) -> Vec<String> {
-        supervisor::list_children()
+    fn get_or_spawn(&self, owner: &str) -> Result<String, String> {
+        supervisor::get_or_spawn(MANIFEST, owner, None::<&()>)
     }
 
     fn ask(&self, id: &str, message: &Message) -> Result<Status, NotDone> {

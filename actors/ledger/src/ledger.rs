@@ -116,21 +116,11 @@ impl Ledger {
         if self.accounts.contains_key(name) {
             return Err(Trouble::Refused(format!("there is an account {name} already")));
         }
-        let left_over = self.left_over(accounts, name);
-        let id = left_over.map_or_else(|| accounts.spawn(), Ok).map_err(Trouble::Unavailable)?;
+        // An interrupted opening may have left the account behind: its label finds it again.
+        let id = accounts.get_or_spawn(name).map_err(Trouble::Unavailable)?;
         accounts.ask(&id, &Message::Open { owner: name.into() })?;
         self.accounts.insert(name.into(), Account { id, restarts: 0 });
         Ok(())
-    }
-
-    /// A child without an owner, or owned by `name`, which an interrupted opening has left.
-    fn left_over(&self, accounts: &impl Accounts, name: &str) -> Option<String> {
-        let known = |id: &String| self.accounts.values().any(|account| account.id == *id);
-        let usable = |id: &String| {
-            let status = accounts.ask(id, &Message::Balance);
-            status.is_ok_and(|status| status.owner.is_none_or(|owner| owner == name))
-        };
-        accounts.list().into_iter().find(|id| !known(id) && usable(id))
     }
 
     pub(crate) fn deposit(&self, accounts: &impl Accounts, name: &str, cents: u64) -> Result<Status, Trouble> {

@@ -1,4 +1,5 @@
-//! An actor that runs a small bank over HTTP. Each account is a separate actor, and a child of this one.
+//! An actor that runs a small bank over HTTP. Each account is a separate actor, and a child of this one: its label is its
+//! owner's name, so it has an address such as `ledger/alice`.
 //!
 //! | HTTP | body | does |
 //! |---|---|---|

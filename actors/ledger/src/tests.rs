@@ -25,6 +25,8 @@ type Fates = Box<dyn Fn(usize, &Message) -> Fate>;
 
 struct Fakes {
     accounts: RefCell<Vec<bank::Account>>,
+    /// The label of each account that has one.
+    labels: RefCell<BTreeMap<String, usize>>,
     asked: Cell<usize>,
     fates: RefCell<Fates>,
     log: RefCell<Vec<String>>,
@@ -33,7 +35,13 @@ struct Fakes {
 impl Fakes {
     fn new() -> Self {
         let fates: Fates = Box::new(|_, _| Fate::Answered);
-        Self { accounts: RefCell::default(), asked: Cell::new(0), fates: RefCell::new(fates), log: RefCell::default() }
+        Self {
+            accounts: RefCell::default(),
+            labels: RefCell::default(),
+            asked: Cell::new(0),
+            fates: RefCell::new(fates),
+            log: RefCell::default(),
+        }
     }
 
     /// The fate of each message from now on; messages are counted from 0.
@@ -59,19 +67,23 @@ impl Fakes {
         bank::total(&books.map(|books| (books.status.owner.clone().unwrap(), books.clone())).collect())
     }
 
+    fn count(&self) -> usize {
+        self.accounts.borrow().len()
+    }
+
     fn balance(&self, id: usize) -> u64 {
         self.accounts.borrow()[id].books().status.balance
     }
 }
 
 impl Accounts for Fakes {
-    fn spawn(&self) -> Result<String, String> {
-        self.accounts.borrow_mut().push(bank::Account::default());
-        Ok((self.accounts.borrow().len() - 1).to_string())
-    }
-
-    fn list(&self) -> Vec<String> {
-        (0..self.accounts.borrow().len()).map(|id| id.to_string()).collect()
+    fn get_or_spawn(&self, owner: &str) -> Result<String, String> {
+        let mut accounts = self.accounts.borrow_mut();
+        let id = *self.labels.borrow_mut().entry(owner.into()).or_insert_with(|| {
+            accounts.push(bank::Account::default());
+            accounts.len() - 1
+        });
+        Ok(id.to_string())
     }
 
     fn ask(&self, id: &str, message: &Message) -> Result<Status, NotDone> {
@@ -337,13 +349,33 @@ fn what_an_interrupted_opening_left_behind_is_used_again() {
     assert_eq!(post(&mut ledger, &fakes, "/accounts", &json!({ "name": "bob" })).0, 201);
     ledger = before.clone();
     assert_eq!(post(&mut ledger, &fakes, "/accounts", &json!({ "name": "bob" })).0, 201);
-    assert_eq!(fakes.list().len(), 2, "the same name finds it");
+    assert_eq!(fakes.count(), 2, "the same name finds it");
     ledger = before;
     assert_eq!(post(&mut ledger, &fakes, "/accounts", &json!({ "name": "carol" })).0, 201);
-    assert_eq!(fakes.list().len(), 3, "another one's account is not given to carol");
-    fakes.spawn().unwrap();
-    assert_eq!(post(&mut ledger, &fakes, "/accounts", &json!({ "name": "dave" })).0, 201);
-    assert_eq!(fakes.list().len(), 4, "nobody's is");
+    assert_eq!(fakes.count(), 3, "another one's account is not given to carol");
+    for fate in [Fate::Lost, Fate::AnswerLost] {
+        let name = json!({ "name": format!("{fate:?}") });
+        let count = fakes.count();
+        fakes.fates(move |_, _| fate);
+        assert_eq!(post(&mut ledger, &fakes, "/accounts", &name).0, 503);
+        fakes.fates(|_, _| Fate::Answered);
+        assert_eq!(post(&mut ledger, &fakes, "/accounts", &name).0, 201);
+        assert_eq!(fakes.count(), count + 1, "{fate:?}: the spawned account is opened after all");
+    }
+    assert_eq!(get(&mut ledger, &fakes, "/")["total"], 1);
+}
+
+#[test]
+fn accounts_of_a_ledger_that_gave_no_labels_are_kept() {
+    let (ledger, fakes) = bank(&[("alice", 100), ("bob", 0)]);
+    fakes.labels.borrow_mut().clear();
+    let mut ledger = reloaded(&ledger);
+    assert_eq!(post(&mut ledger, &fakes, "/accounts", &json!({ "name": "alice" })).0, 409);
+    assert_eq!(post(&mut ledger, &fakes, "/accounts", &json!({ "name": "carol" })).0, 201);
+    assert_eq!(transfer(&mut ledger, &fakes, "alice", "bob", 30).0, 201);
+    assert_eq!(transfer(&mut ledger, &fakes, "bob", "carol", 10).0, 201);
+    assert_eq!((fakes.balance(0), fakes.balance(1), fakes.balance(2)), (70, 20, 10));
+    assert_eq!(fakes.count(), 3);
 }
 
 #[test]

@@ -118,7 +118,7 @@ class Ledger(Actor):
             raise Trouble(400, "a name has 1 to 32 letters, digits, - and _")
         if name in self.accounts:
             raise Trouble(409, f"there is an account {name} already")
-        account = self.left_over(name) or spawned()
+        account = get_or_spawn(name)
         ask(account, {"open": {"owner": name}})
         self.accounts[name] = Account(account)
         return theater.json(201, {"account": name, "balance": 0}).with_header("location", f"/accounts/{name}")
@@ -175,19 +175,6 @@ class Ledger(Actor):
         except Unanswered as trouble:
             return theater.json(202, {**shown, "why": str(trouble)})
         return theater.json(201, shown)
-
-    def left_over(self, name: str) -> str | None:
-        """A child without an owner, or owned by `name`, which an interrupted opening has left."""
-        known = {account.id for account in self.accounts.values()}
-        for child in supervisor.list_children():
-            if child in known:
-                continue
-            try:
-                if ask(child, "balance").owner in (None, name):
-                    return child
-            except Trouble:
-                continue
-        return None
 
     def id(self, name: str) -> str:
         if name not in self.accounts:
@@ -304,9 +291,11 @@ class Ledger(Actor):
         self.notices = [*self.notices, notice if why is None else {**notice, "why": why}][-NOTICES:]
 
 
-def spawned() -> str:
+def get_or_spawn(owner: str) -> str:
+    """The account that has its owner's name as its label, which an interrupted opening may have left. One that is not there is
+    spawned."""
     try:
-        return supervisor.spawn("account.toml")
+        return supervisor.get_or_spawn("account.toml", owner)
     except HostError as problem:
         raise Trouble(503, str(problem)) from None
 

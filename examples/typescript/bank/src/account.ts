@@ -3,7 +3,7 @@
 // Money never appears or disappears: each step either moves a whole amount and records it, or is refused and changes nothing. The
 // balance and the open transfer together always fit into 64 bits, so taking a transfer back cannot fail.
 import { Actor, refuse } from 'theater-actor';
-import { DECLINED, type Entry, Message, type Outgoing, State, isName, sorted } from './message';
+import { DECLINED, type Entry, Message, type Outgoing, State, isName, own, sorted } from './message';
 
 /** How many entries are kept; older ones are only counted. */
 const ENTRIES = 100;
@@ -68,7 +68,7 @@ export default class Account extends Actor {
 
   /** Receives the money of a transfer. Does nothing if that was done before. */
   private receive({ number, from, cents }: { number: bigint; from: string; cents: bigint }): void {
-    const last = this.received[from];
+    const last = own(this.received, from);
     if (last !== undefined && number <= last) return;
     this.takeIn(cents, { movement: 'received', number, from });
     this.received = sorted({ ...this.received, [from]: number });

@@ -6,7 +6,7 @@
 import { Actor, type ChildEvent, HostError, type HttpRequest, type HttpResponse, type Of, log, messages } from 'theater-actor';
 import { Router, bodyJson, error, json, list, optional, record, shape, text, u64, withHeader } from 'theater-actor';
 import * as supervisor from 'theater-actor/supervisor';
-import { Books, DECLINED, type Message, Status, isName, sorted, total } from './message';
+import { Books, DECLINED, type Message, Status, inOrder, isName, own, sorted, total } from './message';
 
 const Unfinished = shape({ from: text, number: u64, to: text, cents: u64, why: text });
 type Unfinished = Of<typeof Unfinished>;
@@ -81,24 +81,14 @@ export default class Ledger extends Actor {
 
   open(name: string): void {
     if (!isName(name)) throw new Trouble(400, 'a name has 1 to 32 letters, digits, - and _');
-    if (name in this.accounts) throw new Trouble(409, `there is an account ${name} already`);
-    const id = this.leftOver(name) ?? spawned();
+    if (own(this.accounts, name) !== undefined) throw new Trouble(409, `there is an account ${name} already`);
+    const id = getOrSpawn(name);
     must(ask(id, { open: { owner: name } }));
     this.accounts = sorted({ ...this.accounts, [name]: { id, restarts: 0n } });
   }
 
-  /** A child without an owner, or owned by `name`, which an interrupted opening has left. */
-  private leftOver(name: string): string | undefined {
-    const known = new Set(Object.values(this.accounts).map(({ id }) => id));
-    return supervisor.listChildren().find((id) => {
-      if (known.has(id)) return false;
-      const answer = ask(id, 'balance');
-      return 'status' in answer && (answer.status.owner === null || answer.status.owner === name);
-    });
-  }
-
   id(name: string): string {
-    const account = this.accounts[name];
+    const account = own(this.accounts, name);
     if (account === undefined) throw new Trouble(404, noAccount(name));
     return account.id;
   }
@@ -117,7 +107,7 @@ export default class Ledger extends Actor {
     // Ask both accounts before money moves, so that no money must be returned because an account is down.
     const sender = this.status(from);
     this.status(to);
-    const unfinished = this.unfinished[from];
+    const unfinished = own(this.unfinished, from);
     if (unfinished !== undefined) {
       throw new Trouble(409, `transfer ${unfinished.number} of ${from} to ${unfinished.to} is not finished: ${unfinished.why}`);
     }
@@ -130,7 +120,7 @@ export default class Ledger extends Actor {
 
   /** Tries again to finish transfers that could not be finished before. */
   finish(): void {
-    for (const { why: _, ...transfer } of Object.values(this.unfinished)) this.carryOn(transfer);
+    for (const { why: _, ...transfer } of inOrder(this.unfinished).map(([, it]) => it)) this.carryOn(transfer);
   }
 
   /** Carries out a transfer that nobody waits for. If it is refused, a notice records this. */
@@ -167,7 +157,7 @@ export default class Ledger extends Actor {
 
   /** Sends a message of a transfer to an account. An unknown account will never take part in the transfer. */
   private ask(name: string, message: Message): Answer {
-    const account = this.accounts[name];
+    const account = own(this.accounts, name);
     return account === undefined ? { refused: noAccount(name) } : ask(account.id, message);
   }
 
@@ -175,7 +165,7 @@ export default class Ledger extends Actor {
   overview(): unknown {
     let standings = this.standings();
     if (Object.values(standings).some((it) => 'status' in it && it.status.open !== null)) {
-      for (const name of Object.keys(this.accounts)) {
+      for (const [name] of inOrder(this.accounts)) {
         try {
           this.status(name);
         } catch (trouble) {
@@ -201,7 +191,7 @@ export default class Ledger extends Actor {
   }
 
   private standings(): Record<string, Answer> {
-    return Object.fromEntries(Object.entries(this.accounts).map(([name, { id }]) => [name, ask(id, 'balance')]));
+    return Object.fromEntries(inOrder(this.accounts).map(([name, { id }]) => [name, ask(id, 'balance')]));
   }
 
   /** Where the money is: the answers of the accounts if all have answered and no transfer is open, otherwise their states. */
@@ -213,7 +203,7 @@ export default class Ledger extends Actor {
     try {
       const none = { owner: null, balance: 0, sent: 0, open: null, received: {} };
       const read = (id: string) => Books.check({ ...none, ...supervisor.childState<object>(id) }, 'the state of an account');
-      return Object.fromEntries(Object.entries(this.accounts).map(([name, { id }]) => [name, read(id)]));
+      return Object.fromEntries(inOrder(this.accounts).map(([name, { id }]) => [name, read(id)]));
     } catch (problem) {
       if (problem instanceof HostError) return undefined;
       throw problem;
@@ -227,9 +217,10 @@ export default class Ledger extends Actor {
   }
 }
 
-function spawned(): string {
+/** The account that has its owner's name as its label, which an interrupted opening may have left. One that is not there is spawned. */
+function getOrSpawn(owner: string): string {
   try {
-    return supervisor.spawn('account.toml');
+    return supervisor.getOrSpawn('account.toml', owner);
   } catch (problem) {
     throw problem instanceof HostError ? new Trouble(503, problem.message) : problem;
   }

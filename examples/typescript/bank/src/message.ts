@@ -64,9 +64,19 @@ export function isName(name: string): boolean {
   return /^[A-Za-z0-9_-]{1,32}$/.test(name);
 }
 
+/** The value of a key that the object itself has. It inherits others: `constructor` is a name that an account may have. */
+export function own<T>(values: Record<string, T>, key: string): T | undefined {
+  return Object.hasOwn(values, key) ? values[key] : undefined;
+}
+
+/** The keys and values in the order of the keys. An object by itself has `9` before `10`, and both before all others. */
+export function inOrder<T>(values: Record<string, T>): [string, T][] {
+  return Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
 /** An object with its keys in order, so that equal states are equal bytes. */
 export function sorted<T>(values: Record<string, T>): Record<string, T> {
-  return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return Object.fromEntries(inOrder(values));
 }
 
 /** All the money: the balances, and the transfers that have left one account and not arrived at another. */
@@ -74,7 +84,8 @@ export function total(accounts: Record<string, Books>): bigint {
   let sum = 0n;
   for (const [name, { balance, open }] of Object.entries(accounts)) {
     sum += balance;
-    const hasArrived = open !== null && (accounts[open.to]?.received[name] ?? 0n) >= open.number;
+    const received = open === null ? undefined : own(accounts, open.to)?.received;
+    const hasArrived = open !== null && (own(received ?? {}, name) ?? 0n) >= open.number;
     if (open !== null && !hasArrived) sum += open.cents;
   }
   return sum;
