@@ -157,7 +157,7 @@ fn talks(stage: &Stage, directory: &Path) {
     assert_eq!((heard(&mut late), heard(&mut late)), (line("ada", "hello"), line("clock", "noon")));
     late.say("no line");
     late.hear_the_end();
-    let chain = running.export(&stage, "till");
+    let chain = running.export(stage, "till");
     running.shut_down();
     verifies_and_replays(&chain);
 }

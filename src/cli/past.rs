@@ -17,7 +17,7 @@ use crate::chain::{ChainEvent, ChainFile, ComponentDigest, EventHash, FileRow, H
 use crate::journal::{self, ActorRow, JournalReader, Newest};
 use crate::server::Client;
 use crate::server::protocol::{EventsAnswer, Request, Response, RowView};
-use crate::system::{Candidate, Picker};
+use crate::system::{Candidate, NotFound, Picker};
 
 /// A chain file, verified.
 pub(super) fn read_verified(path: &Path) -> Result<ChainFile, Failure> {
@@ -42,12 +42,32 @@ pub(super) fn find_row(reader: &JournalReader, actor: &str, dir: &Path) -> Resul
     {
         return Ok(row.clone());
     }
+    // A label stands on the chain alone, so labels are looked at only if nothing else fits.
+    let picked = pick(reader, &rows, actor, false)?;
+    let picked =
+        if matches!(picked, Err(NotFound::Nobody { .. })) { pick(reader, &rows, actor, true)? } else { picked };
+    picked.map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
+}
+
+fn pick(
+    reader: &JournalReader,
+    rows: &[ActorRow],
+    actor: &str,
+    by_label: bool,
+) -> Result<Result<ActorRow, NotFound>, Failure> {
     let mut picker = Picker::new(actor);
     for row in rows {
-        let (id, name) = (row.actor.id.to_string(), row.name.clone());
-        picker.offer(&Candidate { id: &id, name: &name, alive: row.alive }, || row);
+        let (id, label) = (row.actor.id.to_string(), if by_label { label_of(reader, row)? } else { None });
+        let candidate = Candidate { id: &id, name: &row.name, label: label.as_deref(), alive: row.alive };
+        picker.offer(&candidate, || row.clone());
     }
-    picker.pick().map_err(|why| Failure::no(format!("{why}, in {}", dir.display())))
+    Ok(picker.pick())
+}
+
+/// The label that an actor's newest start has.
+fn label_of(reader: &JournalReader, row: &ActorRow) -> Result<Option<String>, Failure> {
+    let started = reader.newest_started(row.actor).map_err(Failure::no)?;
+    Ok(started.and_then(|event| Started::from_cbor(&event.data).ok()).and_then(|started| started.label))
 }
 
 /// The actor with this path: the name of a root, and the labels down from it. Of several, the one that is alive, or else the
@@ -60,9 +80,7 @@ fn at_path<'a>(reader: &JournalReader, rows: &'a [ActorRow], path: &str) -> Resu
         let Some(parent) = at else { return Ok(None) };
         let mut children = Vec::new();
         for child in rows.iter().filter(|row| row.parent == Some(parent.actor.id)) {
-            let started = reader.newest_started(child.actor).map_err(Failure::no)?;
-            let started = started.and_then(|event| Started::from_cbor(&event.data).ok());
-            if started.is_some_and(|started| started.label.as_deref() == Some(label)) {
+            if label_of(reader, child)?.as_deref() == Some(label) {
                 children.push(child);
             }
         }

@@ -1,9 +1,11 @@
-//! Finding the actor that a text means: by its id, its name, or the beginning of either.
+//! Finding the actor that a text means: by its id, its name, its label, or the beginning of id or name.
 
 /// An actor that a text may mean.
 pub(crate) struct Candidate<'a> {
     pub(crate) id: &'a str,
     pub(crate) name: &'a str,
+    /// The name that its parent has given it.
+    pub(crate) label: Option<&'a str>,
     pub(crate) alive: bool,
 }
 
@@ -11,7 +13,7 @@ pub(crate) struct Candidate<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFound {
-    /// No actor has an id or a name that begins so.
+    /// No actor has this label, or an id or a name that begins so.
     #[error("no actor is called \"{text}\"")]
     Nobody {
         /// The text.
@@ -32,8 +34,8 @@ pub enum NotFound {
 /// The error about an ambiguous name shows at most so many candidates.
 const SHOWN: usize = 8;
 
-/// Finds the actor that a text means among those that are offered: by its id before by its name, and by its name before by
-/// the beginning of either. Among several that fit equally well, the text means the one that is alive. A `Picker` keeps a few of
+/// Finds the actor that a text means among those that are offered: by its id before by its name, by its name before by its
+/// label, and by its label before by the beginning of id or name. Among several that fit equally well, the text means the one that is alive. A `Picker` keeps a few of
 /// what it was offered, not all.
 pub(crate) struct Picker<'a, T> {
     text: &'a str,
@@ -51,6 +53,7 @@ pub(crate) struct Picker<'a, T> {
 enum Fit {
     Not,
     Beginning,
+    Label,
     Name,
     Id,
 }
@@ -87,6 +90,8 @@ impl<'a, T> Picker<'a, T> {
             Fit::Id
         } else if candidate.name == text {
             Fit::Name
+        } else if candidate.label == Some(text) {
+            Fit::Label
         } else if !text.is_empty() && (candidate.id.starts_with(text) || candidate.name.starts_with(text)) {
             Fit::Beginning
         } else {
@@ -115,10 +120,10 @@ mod tests {
     use super::*;
 
     const ALL: [Candidate<'static>; 4] = [
-        Candidate { id: "aa-1", name: "counter", alive: true },
-        Candidate { id: "ab-2", name: "courier", alive: true },
-        Candidate { id: "bb-3", name: "counter", alive: false },
-        Candidate { id: "cc-4", name: "old", alive: false },
+        Candidate { id: "aa-1", name: "counter", label: None, alive: true },
+        Candidate { id: "ab-2", name: "courier", label: Some("bob"), alive: true },
+        Candidate { id: "bb-3", name: "counter", label: None, alive: false },
+        Candidate { id: "cc-4", name: "old", label: None, alive: false },
     ];
 
     fn pick(text: &str) -> Result<usize, NotFound> {
@@ -134,9 +139,17 @@ mod tests {
 
     #[test]
     fn an_actor_is_named_by_its_name_its_id_or_an_unambiguous_beginning() {
-        for (text, expected) in
-            [("aa-1", 0), ("counter", 0), ("coun", 0), ("cour", 1), ("ab", 1), ("bb-3", 2), ("b", 2), ("o", 3)]
-        {
+        for (text, expected) in [
+            ("aa-1", 0),
+            ("counter", 0),
+            ("coun", 0),
+            ("cour", 1),
+            ("ab", 1),
+            ("bb-3", 2),
+            ("b", 2),
+            ("o", 3),
+            ("bob", 1),
+        ] {
             assert_eq!(pick(text), Ok(expected), "{text}");
         }
         assert!(pick("nobody").expect_err("none").to_string().contains("no actor is called \"nobody\""));
@@ -154,7 +167,7 @@ mod tests {
         let mut picker = Picker::new("a");
         for at in 0..1_000 {
             let id = format!("{at}");
-            picker.offer(&Candidate { id: &id, name: "again", alive: true }, || at);
+            picker.offer(&Candidate { id: &id, name: "again", label: None, alive: true }, || at);
         }
         let why = picker.pick().expect_err("which?").to_string();
         assert!(

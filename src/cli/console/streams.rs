@@ -156,7 +156,8 @@ mod tests {
         let streams = Streams::default();
         let first = moment(1, &mut Before::default(), &["a"]);
         let open = || streams.open(head(), PieceFraming::Chunked, &first, &[]);
-        let mut answers: Vec<WireAnswer> = (0..STREAMS).map(|_| open().ok().expect("there is room")).collect();
+        let mut answers: Vec<Option<WireAnswer>> = (0..STREAMS).map(|_| open().ok()).collect();
+        assert!(answers.iter().all(Option::is_some), "there is room");
         assert!(open().is_err_and(|why| why.contains("close one")));
         drop(answers.pop());
         streams.tell(&first, &[]);
@@ -170,7 +171,8 @@ mod tests {
         let mut before = Before::default();
         let name = "x".repeat(1024 * 1024);
         let first = moment(1, &mut before, &[&name]);
-        let _unread = streams.open(head(), PieceFraming::Bare, &first, &[]).ok().expect("there is room");
+        let unread = streams.open(head(), PieceFraming::Bare, &first, &[]);
+        assert!(unread.is_ok(), "there is room");
         for number in 0..40_u64 {
             // Each time another actor of a mebibyte.
             let other = format!("{number}{name}");

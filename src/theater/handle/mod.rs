@@ -187,7 +187,9 @@ impl TheaterHandle {
             from = last + 1;
             for (_, info) in page {
                 let (id, name, alive) = (info.id.to_string(), info.name.clone(), info.status.is_alive());
-                picker.offer(&crate::system::Candidate { id: &id, name: &name, alive }, || info);
+                let label = info.label.clone();
+                let label = label.as_deref();
+                picker.offer(&crate::system::Candidate { id: &id, name: &name, label, alive }, || info);
             }
         }
     }
