@@ -276,6 +276,9 @@ fn what_is_said_while_nobody_reads_is_counted_once_somebody_does() {
     let launch = stage.command(&[&manifest], &["--log", "trace"]).arg("--data-dir").arg(stage.data_dir());
     let running = launch.stderr(stderr).launch(&stage).expect("it starts");
     let Reader::Stuck(mut reader) = reader else { unreachable!("it is") };
+    // Somebody does read before the runtime ends: a runtime that ends does not wait long for a reader.
+    let mut dots = vec![0; 4096];
+    reader.read_exact(&mut dots).expect("what the pipe was filled with");
     let heard = std::thread::spawn(move || {
         let mut heard = String::new();
         reader.read_to_string(&mut heard).expect("text");
