@@ -154,15 +154,19 @@ fn a_person_sees_what_happens_and_what_happened() {
     browser.click(".tabs a[href$='/history']");
     browser.until("document.querySelectorAll('.events li').length > 10");
     transfer(&running, "alice", "bob", 250);
-    browser.until("[...document.querySelectorAll('.events .call .what')].some((it) => /^POST \\/transfers \\{.*250.*\\} → 201, \\d+ ms$/.test(it.textContent))");
+    browser.until("[...document.querySelectorAll('.events .call .what')].some((it) => /^POST \\/transfers → 201, \\d+ ms \\{.*250/.test(it.textContent))");
     let refused = transfer(&running, "bob", "alice", 99_999);
     assert!(refused["error"].is_string(), "{refused}");
-    browser.until("[...document.querySelectorAll('.events .call .what')].some((it) => /99999.* → 409 .*more than the balance/.test(it.textContent))");
+    browser.until("[...document.querySelectorAll('.events li .what')].some((it) => /→ 409 .*more than the balance.*, \\d+ ms .*99999/.test(it.textContent))");
     browser.click(".events li:first-child summary");
     browser.until("document.querySelector('.events li:first-child .hash')?.textContent.match(/hash [0-9a-f]{40}/)");
     // The first event can be reached, and found.
     browser.run("const select = document.querySelector('select[aria-label=Kind]'); select.value = 'started'; select.dispatchEvent(new Event('change'));");
     browser.until("document.querySelectorAll('.events li').length === 1 && document.querySelector('.events li').dataset.sequence === '0'");
+
+    // A search finds a call by what became of it, and shows that, although the answer is another event.
+    browser.run("const select = document.querySelector('select[aria-label=Kind]'); select.value = 'call'; document.querySelector('input[aria-label=Text]').value = '409'; select.dispatchEvent(new Event('change'));");
+    browser.until("document.querySelectorAll('.events li').length === 1 && /→ 409 .*99999/.test(document.querySelector('.events li.refused .what').textContent)");
 
     // A trace leads across three actors: the ledger and two accounts.
     let moved = |event: &Value| event["data"]["params"][0]["body"]["cents"] == 250;
@@ -194,6 +198,15 @@ fn a_person_sees_what_happens_and_what_happened() {
     browser.run(&format!("location.hash = '#/actor/{bob}'"));
     browser.until("document.querySelector('.failure pre')?.textContent.includes('the account was asked to crash')");
     pictured(&mut browser, "console-actor.png");
+
+    // What is forgotten is not shown as running.
+    running.say(&["stop", "ledger/carol"]);
+    let carol = running.id("ledger/carol");
+    browser.run(&format!("location.hash = '#/actor/{carol}'"));
+    browser.until("document.querySelector('.status')?.textContent.includes('stopped')");
+    running.say(&["forget", "ledger/carol"]);
+    browser.until("document.querySelector('.status').textContent.includes('No actor with this id is listed')");
+    assert_eq!(browser.value("document.querySelectorAll('#view button').length"), 0);
 
     // The runtime is killed and started again: the page goes on.
     running.kill();

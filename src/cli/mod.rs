@@ -379,7 +379,8 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
-            let said = format!("theater: {message}");
+            // A message may quote what an actor or a forged file says.
+            let said = format!("theater: {}", show::visible_lines(&message));
             // A runtime that ends by itself does not wait for a reader of standard error.
             if code == ENDED {
                 stderr::last_words(&said)

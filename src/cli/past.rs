@@ -58,7 +58,13 @@ fn pick(
     let mut picker = Picker::new(actor);
     for row in rows {
         let (id, label) = (row.actor.id.to_string(), if by_label { label_of(reader, row)? } else { None });
-        let candidate = Candidate { id: &id, name: &row.name, label: label.as_deref(), alive: row.alive };
+        let candidate = Candidate {
+            id: &id,
+            name: &row.name,
+            label: label.as_deref(),
+            is_root: row.parent.is_none(),
+            alive: row.alive,
+        };
         picker.offer(&candidate, || row.clone());
     }
     Ok(picker.pick())
@@ -107,7 +113,11 @@ impl ActorHistory {
                 return Ok(Self::File(Arc::new(Mutex::new(read_verified(Path::new(actor))?))));
             }
             let mut client = connect(remote)?;
-            let id = find(&mut client, actor)?.id;
+            let no_file = |failure: Failure| match actor.ends_with(".chain") {
+                true => Failure::no(format!("there is no chain file {actor}, and {failure}")),
+                false => failure,
+            };
+            let id = find(&mut client, actor).map_err(no_file)?.id;
             return Ok(Self::Running { client, id });
         };
         let reader = journal::open_to_read(dir).map_err(Failure::no)?;

@@ -1,5 +1,6 @@
 //! Printing for people: actors, events, states and times as lines on a terminal.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -9,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::times::moment;
 use crate::base::clock;
+use crate::base::text::is_treacherous;
 use crate::chain::cbor::{Cbor, bytes_to_json};
 use crate::chain::data::Failed;
 use crate::chain::{ChainEvent, EventKind};
@@ -21,7 +23,20 @@ const FAILURE_CHARS: usize = 600;
 
 pub(super) fn print_json(item: &impl Serialize) {
     let text = serde_json::to_string(item).expect("what is printed serialises");
-    line(&text);
+    line(&spelled_out(&text));
+}
+
+/// JSON whose treacherous characters are spelled out: it says the same, and controls no terminal.
+fn spelled_out(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_treacherous) {
+        return json.into();
+    }
+    let spelled = |character: char| match character {
+        // Characters beyond the first 65,536 are none of these.
+        bad if is_treacherous(bad) => format!("\\u{:04x}", u32::from(bad)),
+        other => other.to_string(),
+    };
+    json.chars().map(spelled).collect::<String>().into()
 }
 
 /// Prints a line on standard output. If the reader has gone (`| head`), the program ends quietly; if the disk is full, it
@@ -53,6 +68,8 @@ pub(super) fn bytes(bytes: Option<&[u8]>) {
     match bytes {
         None => line("(no state)"),
         Some(bytes) => match std::str::from_utf8(bytes) {
+            // A program gets what the guest wrote. A terminal would obey it.
+            Ok(text) if std::io::stdout().is_terminal() => line(&visible_lines(text)),
             Ok(text) => line(text),
             Err(_) => line(&bytes_to_json(bytes).to_string()),
         },
@@ -252,9 +269,15 @@ pub(super) fn cut_to(text: &str, chars: usize) -> String {
     if cut.len() < text.len() { cut + "…" } else { cut }
 }
 
-/// The text with every control character replaced, so that it cannot control a terminal.
+/// The text with every character replaced that controls a terminal or the direction of writing.
 pub(super) fn visible(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars().map(|character| if is_treacherous(character) { '\u{fffd}' } else { character }).collect()
+}
+
+/// Like [`visible`], for a text of several lines.
+pub(super) fn visible_lines(text: &str) -> String {
+    let is_replaced = |character: char| is_treacherous(character) && character != '\n' && character != '\t';
+    text.chars().map(|character| if is_replaced(character) { '\u{fffd}' } else { character }).collect()
 }
 
 /// Whether output on standard output is coloured.

@@ -220,6 +220,16 @@ impl Client {
         Ok(client)
     }
 
+    /// Gives up an answer of which nothing comes for so long; without this, the client waits for ever.
+    pub(crate) fn wait_at_most(&self, time: Duration) -> Result<(), ClientError> {
+        let set = match self.source.get_ref() {
+            ClientStream::Tcp(stream) => stream.set_read_timeout(Some(time)),
+            ClientStream::Unix(stream) => stream.set_read_timeout(Some(time)),
+            ClientStream::Tls(stream) => stream.sock.set_read_timeout(Some(time)),
+        };
+        set.map_err(|error| ClientError::Broken(error.to_string()))
+    }
+
     /// Starts the actor of a manifest, and waits for its `init`. The path is one of the machine on which the runtime
     /// runs.
     pub fn start(&mut self, manifest: &Path) -> Result<ActorId, ClientError> {

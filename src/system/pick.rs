@@ -6,6 +6,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) name: &'a str,
     /// The name that its parent has given it.
     pub(crate) label: Option<&'a str>,
+    /// Whether nobody has spawned it: its name is its path.
+    pub(crate) is_root: bool,
     pub(crate) alive: bool,
 }
 
@@ -34,7 +36,7 @@ pub enum NotFound {
 /// The error about an ambiguous name shows at most so many candidates.
 const SHOWN: usize = 8;
 
-/// Finds the actor that a text means among those that are offered: by its id before by its name, by its name before by its
+/// Finds the actor that a text means among those that are offered: by its id before by its name (a root before others), by its name before by its
 /// label, and by its label before by the beginning of id or name. Among several that fit equally well, the text means the one that is alive. A `Picker` keeps a few of
 /// what it was offered, not all.
 pub(crate) struct Picker<'a, T> {
@@ -55,6 +57,7 @@ enum Fit {
     Beginning,
     Label,
     Name,
+    RootName,
     Id,
 }
 
@@ -89,7 +92,7 @@ impl<'a, T> Picker<'a, T> {
         if candidate.id == text {
             Fit::Id
         } else if candidate.name == text {
-            Fit::Name
+            if candidate.is_root { Fit::RootName } else { Fit::Name }
         } else if candidate.label == Some(text) {
             Fit::Label
         } else if !text.is_empty() && (candidate.id.starts_with(text) || candidate.name.starts_with(text)) {
@@ -120,10 +123,10 @@ mod tests {
     use super::*;
 
     const ALL: [Candidate<'static>; 4] = [
-        Candidate { id: "aa-1", name: "counter", label: None, alive: true },
-        Candidate { id: "ab-2", name: "courier", label: Some("bob"), alive: true },
-        Candidate { id: "bb-3", name: "counter", label: None, alive: false },
-        Candidate { id: "cc-4", name: "old", label: None, alive: false },
+        Candidate { id: "aa-1", name: "counter", label: None, is_root: false, alive: true },
+        Candidate { id: "ab-2", name: "courier", label: Some("bob"), is_root: false, alive: true },
+        Candidate { id: "bb-3", name: "counter", label: None, is_root: false, alive: false },
+        Candidate { id: "cc-4", name: "old", label: None, is_root: false, alive: false },
     ];
 
     fn pick(text: &str) -> Result<usize, NotFound> {
@@ -157,6 +160,16 @@ mod tests {
     }
 
     #[test]
+    fn a_root_comes_before_children_of_its_name() {
+        let mut picker = Picker::new("counter");
+        for (at, is_root) in [false, true, false].into_iter().enumerate() {
+            let id = at.to_string();
+            picker.offer(&Candidate { id: &id, name: "counter", label: Some("x"), is_root, alive: true }, || at);
+        }
+        assert_eq!(picker.pick(), Ok(1));
+    }
+
+    #[test]
     fn an_ambiguous_name_names_who_could_be_meant() {
         let why = pick("cou").expect_err("two are alive").to_string();
         assert!(why.contains("counter (aa-1)") && why.contains("courier (ab-2)"), "{why}");
@@ -167,7 +180,7 @@ mod tests {
         let mut picker = Picker::new("a");
         for at in 0..1_000 {
             let id = format!("{at}");
-            picker.offer(&Candidate { id: &id, name: "again", label: None, alive: true }, || at);
+            picker.offer(&Candidate { id: &id, name: "again", label: None, is_root: false, alive: true }, || at);
         }
         let why = picker.pick().expect_err("which?").to_string();
         assert!(

@@ -7,6 +7,7 @@
 //!   asks first (CORS), and the console gives no page leave.
 //! - The key, if there is one, comes in `Authorization`, and never in a cookie, which a browser would send by itself.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -36,6 +37,8 @@ pub(super) enum Denied {
     Origin,
     /// The key is missing, or wrong.
     Key,
+    /// One of the headers that decide stands there twice.
+    Twice,
 }
 
 impl Denied {
@@ -44,6 +47,7 @@ impl Denied {
             Self::Host => 421,
             Self::Origin => 403,
             Self::Key => 401,
+            Self::Twice => 400,
         }
     }
 
@@ -54,6 +58,7 @@ impl Denied {
             }
             Self::Origin => "the console answers its own page only",
             Self::Key => "the key is missing or wrong: open the address that the console has printed",
+            Self::Twice => "a header stands there twice",
         }
     }
 }
@@ -80,6 +85,11 @@ impl Access {
             None if needs_key => Some(random_key()?),
             None => None,
         };
+        if let Some(wrong) = named.iter().find(|host| !is_host(host)) {
+            return Err(Failure::usage(format!(
+                "--host {wrong}: a name, or a name and a port, such as console.example:8443"
+            )));
+        }
         let port = address.port();
         let mut hosts: Vec<String> = named.iter().map(|host| host.to_ascii_lowercase()).collect();
         if address.ip().is_loopback() {
@@ -120,6 +130,13 @@ impl Access {
     }
 }
 
+/// Whether a text can stand in `Host`.
+fn is_host(text: &str) -> bool {
+    let (name, port) = text.rsplit_once(':').filter(|_| !text.ends_with(']')).unwrap_or((text, "443"));
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_name) && port.parse::<u16>().is_ok()
+}
+
 fn random_key() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failure::no(format!("no random key: {error}")))?;
@@ -128,11 +145,12 @@ fn random_key() -> Result<String, Failure> {
 
 fn read_key(path: &Path) -> Result<String, Failure> {
     let wrong = |why: String| Failure::no(format!("--key-file {}: {why}", path.display()));
-    let length = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if length > KEY_BYTES {
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(KEY_BYTES + 1).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
+    if read as u64 > KEY_BYTES {
         return Err(wrong(format!("a key has at most {KEY_BYTES} bytes")));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let key = text.trim();
     if key.len() < 16 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
         return Err(wrong("a key has 16 characters or more: letters, digits, `-`, `_` and `.`".to_owned()));
@@ -196,6 +214,16 @@ mod tests {
             Ok(()),
             "the page itself is no secret"
         );
+    }
+
+    #[test]
+    fn what_cannot_be_a_host_is_refused() {
+        for host in ["console.example", "console.example:8443", "[::1]:9001", "10.0.0.5"] {
+            assert!(is_host(host), "{host}");
+        }
+        for wrong in ["http://x/", "evil:abc", "", "a b", "x:70000", "x/y"] {
+            assert!(!is_host(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::access::{Access, AskedHeaders};
+use super::access::{Access, AskedHeaders, Denied};
 use super::answer::ConsoleAnswer;
 use super::pulse::Pulse;
 use super::runtime::Runtime;
@@ -64,6 +64,11 @@ pub(super) fn serve(
 impl Console {
     fn answer(&self, request: &WireRequest) -> WireAnswer {
         let (path, query) = request.uri.split_once('?').unwrap_or((&request.uri, ""));
+        let decide = ["host", "origin", "sec-fetch-site", "authorization", "content-type"];
+        let count = |name: &str| request.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count();
+        if decide.iter().any(|name| count(name) > 1) {
+            return as_json(&ConsoleAnswer::error(Denied::Twice.status(), Denied::Twice.text()));
+        }
         let asked = AskedHeaders {
             host: header(request, "host"),
             origin: header(request, "origin"),
@@ -92,7 +97,7 @@ impl Console {
         }
         as_json(&match path {
             "/api/command" if request.method == "POST" => match header(request, "content-type") {
-                Some("application/json") => {
+                Some(given) if given.split(';').next().is_some_and(|kind| kind.trim() == "application/json") => {
                     commands::answer(&self.runtime, request.body.as_deref().unwrap_or_default())
                 }
                 _ => ConsoleAnswer::error(415, "a command has the content type application/json"),

@@ -12,6 +12,7 @@
 mod access;
 mod answer;
 mod commands;
+mod gate;
 mod listener;
 mod moment;
 mod page;
@@ -68,9 +69,10 @@ pub(super) fn console(args: &ConsoleArgs) -> Done {
     }
     // Who can reach the page can do what this process may. If the runtime lets nobody in without a token, or only through its
     // socket, the page must not be a way around that.
-    let needs_key = !is_local || options.token.is_some() || matches!(options.endpoint, Endpoint::Unix(_));
+    // A host that is named is a proxy's: whoever reaches that reaches the page.
+    let needs_key =
+        !is_local || !args.host.is_empty() || options.token.is_some() || matches!(options.endpoint, Endpoint::Unix(_));
     let runtime = Arc::new(Runtime::new(options, args.read_only));
-    let role = runtime.role().map_err(Failure::no)?;
     let cannot =
         |error| Failure::no(format!("cannot listen on {}: {error}; name another address with --listen", args.listen));
     let listener = HttpListener::bind(args.listen).map_err(cannot)?;
@@ -80,10 +82,9 @@ pub(super) fn console(args: &ConsoleArgs) -> Done {
     let url = access.url();
     let _serving = listener::serve(listener, access, runtime, pulse).map_err(Failure::no)?;
     if args.remote.json {
-        print_json(&serde_json::json!({ "url": url, "role": role }));
+        print_json(&serde_json::json!({ "url": url }));
     } else {
         say!("console  {url}");
-        say!("role     {role}{}", if args.read_only { " (by --read-only)" } else { "" });
     }
     // A signal ends the process.
     loop {

@@ -1,7 +1,7 @@
 //! What a runtime does at the moment: measured once a second, however many browsers look on.
 //!
-//! A measurement asks for the totals, and, while a browser is there, for every actor. It takes at most a tenth of the time: if one
-//! takes long, the next one comes later.
+//! A measurement asks for the totals, and, while a browser is there, for every actor. If one takes long, the next one comes later, but
+//! not much: a page must not call old what it shows as live.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,6 +25,11 @@ use crate::server::{Client, ClientError, unexpected};
 /// The time between two measurements while a browser is there, and while there is none.
 const WATCHED: Duration = Duration::from_secs(1);
 const UNWATCHED: Duration = Duration::from_secs(5);
+/// A measurement that takes long is followed by so much rest, and by no more than [`UNWATCHED`].
+const REST: u32 = 4;
+
+/// So many actors are shown, the oldest: a runtime that lists more, or for ever, does no harm.
+const SHOWN_ACTORS: usize = 100_000;
 
 /// The charts go back so far.
 const CHARTED_MS: u64 = 15 * 60 * 1000;
@@ -73,7 +78,7 @@ impl Pulse {
             let is_watched = browsers > 0;
             let measured = runtime.read(|client| measure(client, is_watched));
             self.publish(runtime, &mut earlier, measured, browsers);
-            let rest = if is_watched { WATCHED } else { UNWATCHED }.max(clock::since(begun) * 10);
+            let rest = if is_watched { WATCHED } else { UNWATCHED }.max(clock::since(begun) * REST).min(UNWATCHED);
             let until = clock::after(rest);
             let mut hub = self.hub.lock();
             // The first browser does not wait for the next round.
@@ -141,19 +146,27 @@ fn measure(client: &mut Client, with_actors: bool) -> Result<Measured, ClientErr
     };
     let (mut actors, mut metrics) = (Vec::new(), Vec::new());
     if with_actors {
-        client.each_actor(|actor| {
-            actors.push(actor);
-            Ok(())
-        })?;
-        let mut from = Some(0);
-        while let Some(at) = from {
-            match client.ask(&Request::GetMetrics { from: at, limit: None })? {
-                Response::MetricsPage { actors, next } => {
-                    metrics.extend(actors);
+        let (mut from, mut pages) = (Some(0), 0);
+        while let Some(at) = from.filter(|_| actors.len() < SHOWN_ACTORS && pages < SHOWN_ACTORS / 100) {
+            match client.ask(&Request::GetActors { from: at, limit: None })? {
+                Response::Actors { actors: page, next } => {
+                    actors.extend(page);
                     from = next.filter(|next| *next > at);
                 }
                 other => return Err(unexpected(&other)),
             }
+            pages += 1;
+        }
+        (from, pages) = (Some(0), 0);
+        while let Some(at) = from.filter(|_| metrics.len() < SHOWN_ACTORS && pages < SHOWN_ACTORS / 100) {
+            match client.ask(&Request::GetMetrics { from: at, limit: None })? {
+                Response::MetricsPage { actors: page, next } => {
+                    metrics.extend(page);
+                    from = next.filter(|next| *next > at);
+                }
+                other => return Err(unexpected(&other)),
+            }
+            pages += 1;
         }
     }
     Ok(Measured { version, data_dir, total, process, journal, actors, metrics })

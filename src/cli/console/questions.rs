@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 use super::answer::ConsoleAnswer;
 use super::runtime::Runtime;
 use crate::base::json_difference::{JsonDifference, all_differences};
-use crate::chain::ChainEvent;
+use crate::chain::{ChainEvent, EventKind};
 use crate::cli::Failure;
 use crate::cli::past::ActorHistory;
 use crate::cli::show::event_json;
@@ -33,10 +33,14 @@ const PAGE: u64 = 200;
 const LISTED_DATA_BYTES: usize = 16 * 1024;
 /// So many events are looked at in one step of a search.
 const SEARCHED: u64 = 5_000;
+/// The events that end a call.
+const CLOSING: [EventKind; 4] = [EventKind::Return, EventKind::Refused, EventKind::Failed, EventKind::Stopped];
 /// A longer state is shown in part.
-const SHOWN_STATE_BYTES: usize = 1024 * 1024;
+const SHOWN_STATE_BYTES: usize = 256 * 1024;
 /// So many differences of two states are listed; the others are counted.
 const LISTED_CHANGES: usize = 500;
+/// A longer value of them is cut.
+const LISTED_VALUE_BYTES: usize = 2_000;
 
 type Params = HashMap<String, String>;
 
@@ -51,6 +55,11 @@ pub(super) fn answer(runtime: &Runtime, path: &str, query: &str) -> ConsoleAnswe
         "/api/trace" => causes,
         "/api/describe" => describe,
         _ => return ConsoleAnswer::error(404, format!("there is nothing at {path}")),
+    };
+    let is_work = !["/api/events", "/api/event", "/api/describe"].contains(&path);
+    let _passed = match is_work.then(|| runtime.gate.pass()) {
+        Some(None) => return ConsoleAnswer::error(503, "too many questions at once: ask again in a moment"),
+        passed => passed,
     };
     question(runtime, &params).map_or_else(|refused| refused, ConsoleAnswer::ok)
 }
@@ -151,7 +160,8 @@ fn search(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let fits = |event: &ChainEvent, json: &Json| {
         let kind = event.kind().map(|kind| kind.word()).unwrap_or_default();
         let says = |wanted: &String| {
-            event.event_type.to_lowercase().contains(wanted) || json["data"].to_string().to_lowercase().contains(wanted)
+            let said = |json: &Json| json["data"].to_string().to_lowercase().contains(wanted);
+            event.event_type.to_lowercase().contains(wanted) || said(json) || said(&json["closing"])
         };
         (kinds.is_empty() || kinds.contains(&kind))
             && (since..=until).contains(&event.timestamp)
@@ -163,20 +173,27 @@ fn search(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
         let mut end = before;
         while end > lowest && (found.len() as u64) < PAGE {
             let begin = end.saturating_sub(1_000).max(lowest);
+            // The event that ends a call may lie beyond: it is shown with the call, and searched with it.
             let mut from = begin;
-            let mut events = Vec::new();
-            while from < end {
-                let views = page_of(client, actor, from, end - from)?;
+            let mut events: Vec<(ChainEvent, Json)> = Vec::new();
+            let mut open: Option<usize> = None;
+            while from < end || (open.is_some() && from < end + PAGE) {
+                let views = page_of(client, actor, from, if from < end { end - from } else { PAGE })?;
                 let Some(last) = views.last().map(|view| view.sequence) else { break };
                 from = last + 1;
                 for view in views {
                     let (event, json) = listed(view)?;
-                    if fits(&event, &json) {
-                        events.push(json);
+                    let is_closing = event.kind().is_some_and(|kind| CLOSING.contains(&kind));
+                    if let Some(at) = open.take_if(|_| is_closing) {
+                        events[at].1["closing"] = json.clone();
+                    }
+                    if event.sequence < end {
+                        open = if event.kind() == Some(EventKind::Call) { Some(events.len()) } else { open };
+                        events.push((event, json));
                     }
                 }
             }
-            found.extend(events.into_iter().rev());
+            found.extend(events.into_iter().rev().filter(|(event, json)| fits(event, json)).map(|(_, json)| json));
             end = begin;
         }
         Ok((found, end))
@@ -202,15 +219,19 @@ fn state(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
         Some(at) => history.state_at(at),
         None => history.newest_state().map(|(state, _)| state),
     };
-    let Some(bytes) = state.map_err(said_no)? else { return Ok(json!({ "at": at, "size": null, "shown": {} })) };
-    let size = bytes.len();
-    let shown = match serde_json::from_slice::<Json>(&bytes) {
-        Ok(json) if size <= SHOWN_STATE_BYTES => json!({ "json": json }),
-        _ => {
-            json!({ "text": String::from_utf8_lossy(&bytes[..size.min(SHOWN_STATE_BYTES)]), "is_cut": size > SHOWN_STATE_BYTES })
-        }
-    };
-    Ok(json!({ "at": at, "size": size, "shown": shown }))
+    let Some(bytes) = state.map_err(said_no)? else { return Ok(json!({ "at": at, "size": null })) };
+    // The text as it is: the page shows JSON in the order in which the actor has written it.
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_STATE_BYTES)]);
+    Ok(json!({ "at": at, "size": bytes.len(), "text": shown, "is_cut": bytes.len() > SHOWN_STATE_BYTES }))
+}
+
+/// A value of a list of differences: a long one is cut, as text.
+fn in_a_list(value: Option<Json>) -> Option<Json> {
+    let text = value.as_ref()?.to_string();
+    if text.len() <= LISTED_VALUE_BYTES {
+        return value;
+    }
+    Some(format!("{}… ({} bytes)", &text[..text.floor_char_boundary(LISTED_VALUE_BYTES)], text.len()).into())
 }
 
 fn diff(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
@@ -229,7 +250,7 @@ fn diff(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
         return Ok(json!({ "changes": [], "left_out": 0, "note": note }));
     };
     let (changes, left_out) = all_differences(one.as_ref(), other.as_ref(), LISTED_CHANGES);
-    let change = |it: JsonDifference| json!({ "pointer": it.pointer, "before": it.before, "after": it.after });
+    let change = |it: JsonDifference| json!({ "pointer": it.pointer, "before": in_a_list(it.before), "after": in_a_list(it.after) });
     Ok(json!({ "changes": changes.into_iter().map(change).collect::<Vec<_>>(), "left_out": left_out }))
 }
 

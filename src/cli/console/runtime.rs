@@ -1,23 +1,30 @@
 //! The runtime that the console shows: connections to its management server, which are made when they are needed.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 
+use super::gate::Gate;
 use crate::server::protocol::{Request, Response};
 use crate::server::{Client, ClientError, ClientOptions};
 
 /// So many idle connections are kept.
 const KEPT_CONNECTIONS: usize = 4;
+/// A runtime that sends nothing for so long does not answer. An actor may take this long for a request.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A runtime that may be down now, and be there again later.
 pub(super) struct Runtime {
     options: ClientOptions,
     read_only: bool,
     idle: Mutex<Vec<Client>>,
+    /// What is work for the runtime passes it.
+    pub(super) gate: Gate,
 }
 
 impl Runtime {
     pub(super) fn new(options: ClientOptions, read_only: bool) -> Self {
-        Self { options, read_only, idle: Mutex::new(Vec::new()) }
+        Self { options, read_only, idle: Mutex::new(Vec::new()), gate: Gate::default() }
     }
 
     /// What the console may do: `read` or `control`.
@@ -42,7 +49,9 @@ impl Runtime {
 
     /// A new connection, for what asks several commands in a row.
     pub(super) fn connect(&self) -> Result<Client, ClientError> {
-        Client::connect(&self.options)
+        let client = Client::connect(&self.options)?;
+        client.wait_at_most(PATIENCE)?;
+        Ok(client)
     }
 
     /// Sends a command that may change something, once: on a new connection, because an idle one may have broken.
@@ -64,7 +73,7 @@ impl Runtime {
                 return done;
             }
         }
-        let mut client = Client::connect(&self.options)?;
+        let mut client = self.connect()?;
         let done = work(&mut client);
         if !is_broken(&done) {
             self.keep(client);

@@ -189,7 +189,8 @@ impl TheaterHandle {
                 let (id, name, alive) = (info.id.to_string(), info.name.clone(), info.status.is_alive());
                 let label = info.label.clone();
                 let label = label.as_deref();
-                picker.offer(&crate::system::Candidate { id: &id, name: &name, label, alive }, || info);
+                let is_root = info.parent.is_none();
+                picker.offer(&crate::system::Candidate { id: &id, name: &name, label, is_root, alive }, || info);
             }
         }
     }

@@ -54,6 +54,20 @@ export function forkFrom(id, at) {
   });
 }
 
+/** How many actors are below one. */
+function below(id) {
+  const waiting = [id];
+  let found = 0;
+  const children = Map.groupBy(known.rows.values(), (row) => row.parent);
+  while (waiting.length > 0) {
+    for (const { id: child } of children.get(waiting.pop()) ?? []) {
+      found += 1;
+      waiting.push(child);
+    }
+  }
+  return found;
+}
+
 /** The buttons for one actor. */
 export function actionsOf(id) {
   const row = known.rows.get(id);
@@ -72,7 +86,7 @@ export function actionsOf(id) {
   return h('div', { class: 'actions' },
     button('Request…', message('Request', 'RequestMessage', 'The actor gets a request, and the answer is shown.', ({ Answer }) => visible(fromBase64(Answer.message))), alive),
     button('Send…', message('Send', 'SendMessage', 'The actor gets a message. There is no answer.', () => 'The actor has worked on it.'), alive),
-    button('Stop…', simple('Stop', 'StopActor', 'The actor and everything below it end. Messages that wait become dead letters.', 'It has stopped.'), alive),
+    button('Stop…', simple('Stop', 'StopActor', `The actor and the ${count(below(id))} below it end. Messages that wait become dead letters.`, 'It has stopped.'), alive),
     button('Restart…', simple('Restart', 'RestartActor', 'The actor begins a new incarnation with its newest state, or with the first one if its manifest says so.', 'It is up again.')),
     button('Upgrade…', () => upgrade(id, name, known.rows.get(id))),
     button('Fork…', () => forkFrom(id, Math.max(0, (known.rows.get(id)?.events ?? 1) - 1))),
@@ -81,17 +95,21 @@ export function actionsOf(id) {
 }
 
 function upgrade(id, name, row) {
-  let isTried = false;
+  let tried = null;
   const box = dialog(`Upgrade ${name}`, 'The actor goes on with the component and the manifest as they are now on the runtime’s machine. First the newest recorded calls are made again under the new build, and nothing is changed.', [
     ['manifest', 'Manifest', { value: row?.manifest ?? '', size: 60 }],
     ['last', 'How many recorded calls to try', { value: '100', type: 'number', min: 1 }],
   ], 'Try it', async ({ manifest, last }) => {
-    if (isTried) {
+    if (tried === manifest) {
       await command('UpgradeActor', { id, manifest: manifest || null });
       return 'The actor goes on with the new build.';
     }
     const { UpgradeDryRun: found } = await command('DryRunUpgrade', { id, manifest: manifest || null, last: whole(last, 'calls') });
-    isTried = true;
+    tried = manifest;
+    box.querySelector('[name=manifest]').oninput = () => {
+      tried = null;
+      say(box.querySelector('.go'), 'Try it');
+    };
     say(box.querySelector('.go'), 'Upgrade now');
     const lines = found.changes.slice(0, 20).map((change) => `event ${change.sequence}: ${change.what} ${change.pointer}: ${JSON.stringify(change.recorded)} → ${JSON.stringify(change.actual)}`);
     return visible([`${count(found.changed)} of ${count(found.transitions)} calls come out otherwise.`, ...lines].join('\n'));
@@ -111,6 +129,10 @@ function prune(id, name, row) {
     const { WouldForget: cost } = await command('ForeseePrune', { id, before: sequence });
     tried = sequence;
     say(box.querySelector('.go'), 'Drop the data');
+    box.querySelector('[name=before]').oninput = () => {
+      tried = null;
+      say(box.querySelector('.go'), 'Show what would go');
+    };
     const replay = cost.replays_from === null ? 'There would be no event from which a replay could begin.' : `A replay would begin at event ${cost.replays_from}.`;
     return `The data of ${count(cost.events)} events, ${bytes(cost.bytes)}, would go. ${replay}`;
   });

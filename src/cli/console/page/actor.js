@@ -1,7 +1,7 @@
 // One actor: what it is, how it does, why it failed, and its state now.
 import { actionsOf } from './actions.js';
 import { ask } from './api.js';
-import { facts, fill, h, say } from './dom.js';
+import { facts, fill, h, say, showText } from './dom.js';
 import { age, bytes, count, micros, rate, time, visible } from './format.js';
 import { historyOf } from './history.js';
 import { known, mayControl, onUpdate, shownName, shownStatus } from './live.js';
@@ -21,7 +21,11 @@ export function actorView(id, tab = 'overview', event) {
     const row = known.rows.get(id);
     if (!row) {
       say(title, visible(id));
-      say(status, known.summary ? 'No actor with this id is listed: it may have been forgotten.' : '');
+      if (!known.summary) return;
+      say(status, 'No actor with this id is listed: it may have been forgotten, or the runtime has another data directory now.');
+      inner?.stop();
+      inner = null;
+      fill(body);
       return;
     }
     say(title, visible(shownName(row)));
@@ -32,7 +36,7 @@ export function actorView(id, tab = 'overview', event) {
     }
   }
 
-  const stop = onUpdate((update) => !update.offline && (update.changed.has(id) || !inner) && head());
+  const stop = onUpdate((update) => !update.offline && (update.changed.has(id) || !inner || !known.rows.has(id)) && head());
   head();
   return {
     element: h('article', { class: 'actor' }, title, status, tabs, body),
@@ -67,9 +71,9 @@ function overview(id) {
       ['restarts used', used],
       ['given up', row.given_up && visible(row.given_up)],
       ['mailbox', count(row.mailbox_depth)],
-      ['calls', `${count(row.calls)}, ${rate(row.calls_per_second)} a second, p99 ${micros(row.p99_us)}`],
-      ['refused', `${count(row.refusals)}, ${rate(row.refusals_per_second)} a second`],
-      ['failures', count(row.failures)],
+      ['calls', [count(row.calls), row.calls_per_second !== null && `${rate(row.calls_per_second)} a second`, row.p99_us !== null && `p99 ${micros(row.p99_us)}`].filter(Boolean).join(', ')],
+      ['refused', [count(row.refusals), row.refusals_per_second !== null && `${rate(row.refusals_per_second)} a second`].filter(Boolean).join(', ')],
+      ['failures', `${count(row.failures)} since the runtime was started`],
       ['memory', bytes(row.memory_bytes)],
       ['events', count(row.events)],
       ['parent', row.parent && h('a', { href: `#/actor/${row.parent}` }, visible(known.rows.get(row.parent) ? shownName(known.rows.get(row.parent)) : row.parent))],
@@ -89,7 +93,7 @@ function overview(id) {
   async function newest() {
     try {
       const now = await ask('state', { actor: id });
-      say(state, shown(now));
+      showText(state, shown(now));
       say(size, now.size === null ? '' : bytes(now.size));
     } catch (error) {
       say(state, error.message);

@@ -1,5 +1,5 @@
 // Questions to the console.
-import { fromJson } from './format.js';
+import { fromJson, visible } from './format.js';
 
 const KEY = 'theater-console-key';
 
@@ -26,7 +26,7 @@ async function answer(response) {
   } catch {
     throw new Error(`the console answered ${response.status} without JSON`);
   }
-  if (!response.ok) throw new Error(json.error ?? `the console answered ${response.status}`);
+  if (!response.ok) throw new Error(visible(json.error ?? `the console answered ${response.status}`));
   return json;
 }
 
@@ -45,7 +45,10 @@ export async function command(name, fields) {
 
 /** Text as the protocol carries messages. */
 export function toBase64(text) {
-  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+  const bytes = new TextEncoder().encode(text);
+  let binary = '';
+  for (let at = 0; at < bytes.length; at += 4096) binary += String.fromCharCode(...bytes.subarray(at, at + 4096));
+  return btoa(binary);
 }
 
 export function fromBase64(text) {

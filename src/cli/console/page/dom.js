@@ -31,6 +31,15 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A long text: its beginning, and a button for the rest. A browser takes minutes to lay out a line of a mebibyte. */
+export function showText(element, text, most = 20000) {
+  element.textContent = text.length > most ? text.slice(0, most) : text;
+  if (text.length > most) {
+    const more = h('button', { type: 'button', onclick: () => showText(element, text, most * 10) }, `… show more of ${text.length.toLocaleString('en')} characters`);
+    element.append('\n', more);
+  }
+}
+
 /** A table of two columns: names and values. */
 export function facts(pairs) {
   const rows = pairs.filter(([, value]) => value !== null && value !== undefined && value !== false && value !== '');

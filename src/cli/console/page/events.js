@@ -56,7 +56,7 @@ function outcome(closing) {
       if (closing.data?.deferred !== undefined && closing.data?.deferred !== null) return 'answered later';
       const status = statusOf(closing);
       // Why a request was not served stands in the body.
-      return status >= 400 ? `${status}${bodyOf(closing.data?.result?.response ?? closing.data?.result, 100)}` : status ?? 'returned';
+      return status >= 400 ? `${status}${bodyOf(closing.data?.result?.response ?? closing.data?.result, 120)}` : status ?? 'returned';
     }
     case 'refused': return `refused: ${brief(closing.data?.message ?? '', 80)}`;
     case 'failed': return `failed: ${brief(closing.data?.detail ?? '', 120)}`;
@@ -73,7 +73,7 @@ export function summary(event, closing) {
   switch (kindOf(event)) {
     case 'call': {
       const request = isHttp(event) ? requestOf(event) : undefined;
-      if (request) return `${brief(request.method)} ${brief(request.uri, 100)}${bodyOf(request, 100)}${closing ? ` → ${outcome(closing)}${took}` : ''}`;
+      if (request) return `${brief(request.method)} ${brief(request.uri, 100)}${closing ? ` → ${outcome(closing)}${took}` : ''}${bodyOf(request, 200)}`;
       const end = closing && kindOf(closing) !== 'return' ? ` → ${outcome(closing)}` : '';
       return `${brief(data?.params?.length === 1 ? data.params[0] : data?.params)}${end}${took}`;
     }
@@ -89,6 +89,15 @@ export function summary(event, closing) {
     case 'host-call': return `${brief(data?.params)}${data?.result === null || data?.result === undefined ? '' : ` → ${brief(data.result, 100)}`}`;
     default: return brief(data);
   }
+}
+
+/** How bad an event is: `failed`, `refused`, or its kind. A request that was answered with an error counts as refused. */
+export function severity(event, closing) {
+  const end = closing && ['refused', 'failed'].includes(kindOf(closing)) ? kindOf(closing) : undefined;
+  const status = statusOf(closing ?? event);
+  if (end) return end;
+  if (isHttp(event) && status >= 400) return status >= 500 ? 'failed' : 'refused';
+  return kindOf(event);
 }
 
 /** A kind, with the colour that all views give it. */

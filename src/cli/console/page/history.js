@@ -1,7 +1,7 @@
 // The history of an actor: its chain, the newest events first, back to the first one.
 import { ask } from './api.js';
-import { fill, h, say } from './dom.js';
-import { KINDS, chip, closings, functionOf, kindOf, summary } from './events.js';
+import { fill, h, say, showText } from './dom.js';
+import { KINDS, chip, closings, functionOf, severity, summary } from './events.js';
 import { pretty, time, visible } from './format.js';
 import { known, mayControl, onUpdate } from './live.js';
 import { forkFrom } from './actions.js';
@@ -16,9 +16,13 @@ export function historyOf(id, chosen) {
   let oldest = null;
   let next = null;
   let isBusy = false;
+  let isBroken = false;
+  let isAtBeginning = false;
+  const lines = new Map();
   const list = h('ol', { class: 'events', reversed: true });
   const note = h('p', { class: 'quiet', role: 'status' });
   const older = h('button', { type: 'button', onclick: () => more() }, 'Older events');
+  const first = h('button', { type: 'button', onclick: () => toFirst() }, 'To the first event');
   const text = h('input', { type: 'search', placeholder: 'Text in an event', 'aria-label': 'Text', onchange: () => begin() });
   const kinds = h('select', { 'aria-label': 'Kind', onchange: () => begin() }, h('option', { value: '' }, 'All kinds'), KINDS.map((kind) => h('option', {}, kind)));
   const span = h('select', { 'aria-label': 'Time', onchange: () => begin() }, SPANS.map(([value, name]) => h('option', { value }, name)));
@@ -30,7 +34,9 @@ export function historyOf(id, chosen) {
     isBusy = true;
     try {
       await work();
+      isBroken = false;
     } catch (error) {
+      isBroken = true;
       say(note, error.message);
     }
     isBusy = false;
@@ -38,10 +44,14 @@ export function historyOf(id, chosen) {
 
   function begin() {
     events.clear();
+    isAtBeginning = false;
     oldest = null;
     next = length();
+    lines.clear();
+    fill(list);
+    older.hidden = true;
     return guarded(async () => {
-      say(note, '');
+      say(note, isFiltered() ? 'searching…' : '');
       await (isFiltered() ? search() : page());
       draw();
     });
@@ -58,10 +68,11 @@ export function historyOf(id, chosen) {
     const since = span.value ? Date.now() - Number(span.value) : '';
     // One step looks at a few thousand events. A rare one may need several.
     for (let step = 0; step < 20 && next !== null; step += 1) {
+      say(note, `searching before event ${next}…`);
       const found = await ask('search', { actor: id, before: next, kind: kinds.value, text: text.value, since });
       for (const event of found.events) events.set(event.sequence, event);
       next = found.next;
-      say(note, next === null ? '' : `looked back to event ${next}`);
+      say(note, next === null ? 'searched back to the first event' : `searched back to event ${next}`);
       if (found.events.length > 0) break;
     }
   }
@@ -73,11 +84,25 @@ export function historyOf(id, chosen) {
     });
   }
 
+  /** Shows the beginning of the chain. */
+  function toFirst() {
+    return guarded(async () => {
+      const { events: found } = await ask('events', { actor: id, from: 0, limit: PAGE });
+      events.clear();
+      for (const event of found) events.set(event.sequence, event);
+      oldest = 0;
+      isAtBeginning = true;
+      say(note, `the first ${found.length} events; choose “All kinds” again for the newest`);
+      draw();
+    });
+  }
+
   /** Reads what has come since. */
   function follow() {
+    if (isBroken) return begin();
     return guarded(async () => {
       const newest = Math.max(-1, ...events.keys());
-      if (isFiltered() || length() <= newest + 1) return;
+      if (isFiltered() || isAtBeginning || length() <= newest + 1) return;
       const from = Math.max(newest + 1, length() - PAGE);
       const { events: found } = await ask('events', { actor: id, from, limit: PAGE });
       if (from > newest + 1) {
@@ -89,12 +114,11 @@ export function historyOf(id, chosen) {
     });
   }
 
-  const lines = new Map();
   function draw() {
     const inOrder = [...events.values()].sort((a, b) => a.sequence - b.sequence);
     const ends = closings(inOrder);
     const elements = inOrder.reverse().map((event) => {
-      const closing = ends.get(event.sequence);
+      const closing = event.closing ?? ends.get(event.sequence);
       const before = lines.get(event.sequence);
       if (before && before.closing === closing) return before.element;
       const element = line(id, event, closing, event.sequence === chosen);
@@ -104,6 +128,7 @@ export function historyOf(id, chosen) {
     fill(list, elements);
     const atBeginning = isFiltered() ? next === null : oldest === 0;
     older.hidden = atBeginning;
+    first.hidden = atBeginning || isFiltered();
     if (atBeginning && events.size === 0) say(note, 'No event fits.');
   }
 
@@ -119,7 +144,7 @@ export function historyOf(id, chosen) {
       list.querySelector('details[open]')?.scrollIntoView({ block: 'center' });
     });
   } else begin();
-  return { element: h('section', {}, h('div', { class: 'tools' }, text, kinds, span), list, note, older), stop };
+  return { element: h('section', {}, h('div', { class: 'tools' }, text, kinds, span), note, list, older, first), stop };
 }
 
 /** An event on a line, which opens. */
@@ -137,17 +162,20 @@ function line(id, event, closing, isOpen) {
     h('summary', {}, h('span', { class: 'sequence' }, event.sequence), h('time', {}, time(event.timestamp)), chip(event),
       h('span', { class: 'function' }, visible(functionOf(event))), h('span', { class: 'what' }, visible(summary(event, closing)))), body);
   if (isOpen) show();
-  return h('li', { 'data-sequence': event.sequence, class: kindOf(event) }, details);
+  return h('li', { 'data-sequence': event.sequence, class: severity(event, closing) }, details);
 }
 
 function decoded(id, event) {
+  const text = h('pre', {});
   const data = event.dropped === undefined ? pretty(event.data) : `(dropped: ${event.dropped} bytes)`;
+  showText(text, visible(data));
   return [
     h('p', { class: 'actions' },
       h('a', { href: `#/trace/${id}/${event.sequence}` }, 'Trace'),
+      event.sequence > 0 && h('a', { href: `#/actor/${id}/travel/${event.sequence - 1}` }, 'State before'),
       h('a', { href: `#/actor/${id}/travel/${event.sequence}` }, 'State here'),
       mayControl() && h('button', { type: 'button', onclick: () => forkFrom(id, event.sequence) }, 'Fork from here…')),
-    h('pre', {}, visible(data)),
+    text,
     h('p', { class: 'hash' }, `hash ${event.hash}`, h('br'), event.parent_hash ? `after ${event.parent_hash}` : 'the first event'),
   ];
 }

@@ -24,7 +24,7 @@ export class Known {
     }
     for (const id of gone) this.rows.delete(id);
     this.summary = summary;
-    return { changed: new Set(rows.map((row) => row.id)), isOther };
+    return { changed: new Set(rows.map((row) => row.id)), gone: new Set(gone), isOther };
   }
 
   /** Everything, in the form of the stream's first event. */

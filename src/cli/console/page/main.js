@@ -13,21 +13,33 @@ const view = document.getElementById('view');
 const connection = document.getElementById('connection');
 const problem = document.getElementById('problem');
 let shown = null;
+let newest = Date.now();
 
 const tree = new Tree(document.getElementById('tree'), (id) => {
   location.hash = `#/actor/${id}`;
 });
 
+/** A part of the address; as it is, if it is not well written. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** `#/actor/ID/history/7`: the view, and what it is about. */
 function route() {
-  const [name = '', id, ...rest] = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  const [name = '', id, ...rest] = location.hash.replace(/^#\/?/, '').split('/').map(decoded);
   const number = (text) => (/^\d+$/.test(text ?? '') ? Number(text) : undefined);
   shown?.stop();
   shown = null;
+  for (const box of document.querySelectorAll('dialog[open]')) box.close();
   if (name === 'actor' && id) shown = actorView(id, rest[0], number(rest[1]));
   else if (name === 'trace' && id) shown = traceView(id, number(rest[0]) ?? 0);
   else if (name === 'messages') shown = messagesView();
   else if (name === 'journal') shown = journalView();
+  else if (name) shown = { element: h('p', {}, 'There is nothing at this address.'), stop: () => {} };
   fill(view, shown?.element);
   document.body.classList.toggle('detail', shown !== null);
   for (const link of document.querySelectorAll('header nav a')) {
@@ -44,6 +56,7 @@ function route() {
 function head(update) {
   const { error, total, sample } = known.summary ?? {};
   const why = update.offline ?? error;
+  newest = Date.now();
   say(connection, why ? 'reconnecting' : 'live');
   connection.className = why ? 'off' : 'on';
   problem.hidden = !why;
@@ -61,6 +74,13 @@ addEventListener('keydown', (event) => {
     event.preventDefault();
   }
 });
+// What is shown as live is not old: an update comes every few seconds.
+setInterval(() => {
+  const seconds = Math.round((Date.now() - newest) / 1000);
+  if (seconds < 8 || connection.textContent === 'reconnecting') return;
+  say(connection, `no news for ${seconds} s`);
+  connection.className = 'off';
+}, 1000);
 onUpdate(head);
 key();
 begin();

@@ -1,8 +1,8 @@
 // Time travel: the state of an actor after any of its events, and what changed between two of them.
 import { ask } from './api.js';
-import { fill, h, say } from './dom.js';
+import { fill, h, say, showText } from './dom.js';
 import { chip, functionOf, summary } from './events.js';
-import { bytes, pretty, time, visible } from './format.js';
+import { bytes, fromJson, pretty, time, visible } from './format.js';
 import { known, mayControl, onUpdate } from './live.js';
 import { forkFrom } from './actions.js';
 
@@ -24,6 +24,7 @@ export function travelOf(id, chosen) {
 
   function go(event) {
     at = Math.max(0, Math.min(last(), Math.floor(event) || 0));
+    history.replaceState(null, '', `#/actor/${id}/travel/${at}`);
     show();
   }
 
@@ -44,7 +45,7 @@ export function travelOf(id, chosen) {
     ]);
     if (mine !== asked) return;
     if (event) fill(what, h('time', {}, time(event.timestamp)), ' ', chip(event), ' ', visible(functionOf(event)), ' ', visible(summary(event)));
-    say(state, now.error ?? shown(now));
+    showText(state, now.error ?? shown(now));
     say(size, now.error || now.size === null ? '' : bytes(now.size));
     fill(changes, difference.error ? h('p', { class: 'bad' }, difference.error) : table(difference, before));
   }
@@ -74,9 +75,13 @@ export function travelOf(id, chosen) {
   };
 }
 
-/** The text of a state as the console answers it. */
-export function shown({ shown: { json, text }, size }) {
+/** The text of a state as the console answers it: JSON on several lines, anything else as it is. */
+export function shown({ text, size, is_cut: isCut }) {
   if (size === null) return '(no state)';
-  const all = json !== undefined ? pretty(json) : text;
-  return visible(all);
+  if (isCut) return `${visible(text)}\n\n… the beginning of ${bytes(size)}: \`theater state\` prints all of it`;
+  try {
+    return visible(pretty(fromJson(text)));
+  } catch {
+    return visible(text);
+  }
 }

@@ -26,7 +26,7 @@ export class Tree {
     this.lines = [];
     this.elements = [];
     this.selected = null;
-    this.search = h('input', { type: 'search', placeholder: 'Name, id, failure', 'aria-label': 'Search actors', oninput: () => this.rebuild() });
+    this.search = h('input', { type: 'search', placeholder: 'Name, id, failure', 'aria-label': 'Search actors', oninput: () => this.rebuild(), onkeydown: (event) => this.leaveSearch(event) });
     this.which = h('select', { 'aria-label': 'Which actors', onchange: () => this.rebuild() },
       [['all', 'All'], ['alive', 'Alive'], ['busy', 'Busy'], ['failed', 'Failed'], ['ended', 'Ended']].map(([value, name]) => h('option', { value }, name)));
     this.total = h('span', { class: 'quiet' });
@@ -143,6 +143,17 @@ export class Tree {
     if (at >= 0 && top + LINE > this.scroller.scrollTop + this.scroller.clientHeight) this.scroller.scrollTop = top + LINE - this.scroller.clientHeight;
     this.draw();
     if (isOpened) this.open(id);
+  }
+
+  /** From the search, Enter opens the first actor found, the arrow goes into the tree, Escape ends the search. */
+  leaveSearch(event) {
+    if (event.key === 'Enter' && this.lines.length > 0) this.choose(this.lines[0].id, true);
+    else if (event.key === 'ArrowDown' && this.lines.length > 0) this.choose(this.lines[0].id, false);
+    else if (event.key === 'Escape') this.search.value = '';
+    else return;
+    if (event.key === 'Escape') this.rebuild();
+    this.scroller.focus();
+    event.preventDefault();
   }
 
   press(event) {
