@@ -332,3 +332,25 @@ fn colour(event: &ChainEvent) -> &'static str {
         Some(EventKind::Intent | EventKind::HostCall) | None => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_actor_says_controls_no_terminal() {
+        assert_eq!(visible("a\x1b[2J\u{9b}\u{202e}b\nc"), "a\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c");
+        assert_eq!(visible_lines("a\x1b\tb\n\u{2066}c"), "a\u{fffd}\tb\n\u{fffd}c");
+    }
+
+    #[test]
+    fn json_says_the_same_with_its_treacherous_characters_spelled_out() {
+        let json = serde_json::json!({ "said": "\u{9b}\u{202e}ü\u{7f}\u{1f600}" }).to_string();
+        let spelled = spelled_out(&json);
+        assert!(spelled.contains("\\u009b\\u202eü\\u007f\u{1f600}"), "{spelled}");
+        assert_eq!(
+            serde_json::from_str::<Json>(&spelled).expect("JSON"),
+            serde_json::from_str::<Json>(&json).expect("JSON")
+        );
+    }
+}
