@@ -4,6 +4,7 @@ pub mod clock;
 pub mod dirs;
 pub mod fail;
 pub mod futexes;
+pub mod gate;
 pub mod id;
 pub mod json_difference;
 pub mod limits;

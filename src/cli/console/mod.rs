@@ -12,7 +12,6 @@
 mod access;
 mod answer;
 mod commands;
-mod gate;
 mod listener;
 mod moment;
 mod page;

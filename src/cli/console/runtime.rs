@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::gate::Gate;
+use crate::base::gate::Gate;
 use crate::server::protocol::{Request, Response};
 use crate::server::{Client, ClientError, ClientOptions};
 
 /// So many idle connections are kept.
 const KEPT_CONNECTIONS: usize = 4;
+/// So many questions that are work for the runtime are asked at the same time, and so many wait: past states, differences,
+/// searches, traces.
+const AT_ONCE: usize = 2;
+const WAITING: usize = 32;
 /// A runtime that sends nothing for so long does not answer. An actor may take this long for a request.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -24,7 +28,7 @@ pub(super) struct Runtime {
 
 impl Runtime {
     pub(super) fn new(options: ClientOptions, read_only: bool) -> Self {
-        Self { options, read_only, idle: Mutex::new(Vec::new()), gate: Gate::default() }
+        Self { options, read_only, idle: Mutex::new(Vec::new()), gate: Gate::new(AT_ONCE, WAITING) }
     }
 
     /// What the console may do: `read` or `control`.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::actor::{self, PastState, Recording, ReplayError, Replayed};
+use crate::base::gate::Gate;
 use crate::base::id::ActorId;
 use crate::base::thread;
 use crate::chain::{ChainEvent, ComponentDigest, ExportError, Exported, FileRow, History, KeptState, export};
@@ -22,6 +23,9 @@ use crate::theater::control::LifecycleControl;
 const PAGE_EVENTS: u64 = 1_000;
 /// Bytes of event data of one page, beyond its first event.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A past state that is not stored is computed again, which takes a core: one at a time, in the whole process.
+static COMPUTED: Gate = Gate::new(1, 64);
 
 /// Why something of an actor's history was not read.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,9 @@ pub enum ReadError {
     /// The state of the past cannot be had: there is no such event, or data was dropped that the state is to be computed from.
     #[error(transparent)]
     PastState(#[from] ReplayError),
+    /// Too many past states are being computed at the moment.
+    #[error("too many past states are being computed: ask again in a moment")]
+    Busy,
     /// Data was dropped that the table of the past was made from.
     #[error("{}", crate::journal::gone_table(*at, *dropped))]
     TableIsGone {
@@ -98,6 +105,7 @@ impl TheaterHandle {
         match actor::past_state(&recording, at)? {
             PastState::Is(state) => Ok(state),
             PastState::Behind(led) => {
+                let _turn = COMPUTED.pass().ok_or(ReadError::Busy)?;
                 Ok(self.on_a_large_stack("state-at", move |engine| actor::computed_state(&engine, &recording, led))?)
             }
         }

@@ -1,58 +1,60 @@
-//! How many questions that are work for the runtime are asked at the same time: past states, differences, searches, traces.
+//! A gate for work that only a few may do at the same time: others wait for their turn, and not too many, and not too long.
 
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::base::{clock, wait};
+use super::{clock, wait};
 
-/// So many are asked at the same time. Others wait.
-const AT_ONCE: usize = 2;
-/// So many may wait.
-const WAITING: usize = 32;
-/// And so long.
+/// How long somebody waits for a turn.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[derive(Default)]
 struct Counts {
-    asked: usize,
+    inside: usize,
     waiting: usize,
 }
 
-/// The gate that such questions pass.
-#[derive(Default)]
-pub(super) struct Gate {
+/// The gate.
+pub(crate) struct Gate {
+    at_once: usize,
+    most_waiting: usize,
     counts: Mutex<Counts>,
     freed: Condvar,
 }
 
-/// Leave to ask, until it is dropped.
-pub(super) struct Passed<'a>(&'a Gate);
+/// A turn, until it is dropped.
+pub(crate) struct Passed<'a>(&'a Gate);
 
 impl Drop for Passed<'_> {
     fn drop(&mut self) {
-        self.0.counts.lock().asked -= 1;
+        self.0.counts.lock().inside -= 1;
         self.0.freed.notify_one();
     }
 }
 
 impl Gate {
-    /// Waits until the question may be asked; none if too many wait, or it has waited too long.
-    pub(super) fn pass(&self) -> Option<Passed<'_>> {
+    /// A gate that lets `at_once` in at the same time, and `most_waiting` wait.
+    pub(crate) const fn new(at_once: usize, most_waiting: usize) -> Self {
+        let counts = Mutex::new(Counts { inside: 0, waiting: 0 });
+        Self { at_once, most_waiting, counts, freed: Condvar::new() }
+    }
+
+    /// Waits for a turn; there is none if too many wait, or if it has taken too long.
+    pub(crate) fn pass(&self) -> Option<Passed<'_>> {
         let mut counts = self.counts.lock();
-        if counts.asked >= AT_ONCE {
-            if counts.waiting >= WAITING {
+        if counts.inside >= self.at_once {
+            if counts.waiting >= self.most_waiting {
                 return None;
             }
             counts.waiting += 1;
             let deadline = clock::after(PATIENCE);
-            while counts.asked >= AT_ONCE && wait::notified_until(&self.freed, &mut counts, deadline) {}
+            while counts.inside >= self.at_once && wait::notified_until(&self.freed, &mut counts, deadline) {}
             counts.waiting -= 1;
-            if counts.asked >= AT_ONCE {
+            if counts.inside >= self.at_once {
                 return None;
             }
         }
-        counts.asked += 1;
+        counts.inside += 1;
         Some(Passed(self))
     }
 }
@@ -63,7 +65,7 @@ mod tests {
 
     #[test]
     fn two_pass_and_the_next_waits_until_one_has_gone() {
-        let gate = Gate::default();
+        let gate = Gate::new(2, 32);
         let (first, second) = (gate.pass(), gate.pass());
         assert!(first.is_some() && second.is_some());
         std::thread::scope(|scope| {
@@ -78,9 +80,9 @@ mod tests {
 
     #[test]
     fn too_many_do_not_wait() {
-        let gate = Gate::default();
+        let gate = Gate::new(2, 32);
         let _asked = (gate.pass(), gate.pass());
-        gate.counts.lock().waiting = WAITING;
+        gate.counts.lock().waiting = 32;
         assert!(gate.pass().is_none());
     }
 }
