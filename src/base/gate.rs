@@ -23,9 +23,9 @@ pub(crate) struct Gate {
 }
 
 /// A turn, until it is dropped.
-pub(crate) struct Passed<'a>(&'a Gate);
+pub(crate) struct GateTurn<'a>(&'a Gate);
 
-impl Drop for Passed<'_> {
+impl Drop for GateTurn<'_> {
     fn drop(&mut self) {
         self.0.counts.lock().inside -= 1;
         self.0.freed.notify_one();
@@ -40,7 +40,7 @@ impl Gate {
     }
 
     /// Waits for a turn; there is none if too many wait, or if it has taken too long.
-    pub(crate) fn pass(&self) -> Option<Passed<'_>> {
+    pub(crate) fn pass(&self) -> Option<GateTurn<'_>> {
         let mut counts = self.counts.lock();
         if counts.inside >= self.at_once {
             if counts.waiting >= self.most_waiting {
@@ -55,7 +55,7 @@ impl Gate {
             }
         }
         counts.inside += 1;
-        Some(Passed(self))
+        Some(GateTurn(self))
     }
 }
 
