@@ -37,6 +37,8 @@ const CHARTED_MS: u64 = 15 * 60 * 1000;
 struct Hub {
     moment: ShownMoment,
     samples: VecDeque<Sample>,
+    /// Whether a browser has come since the last measurement began.
+    has_joined: bool,
 }
 
 /// The measurements, and the browsers that are told of them.
@@ -51,7 +53,7 @@ impl Pulse {
     /// Starts the thread that measures.
     pub(super) fn start(runtime: Arc<Runtime>) -> io::Result<Arc<Self>> {
         let moment = ShownMoment { number: 0, rows: Arc::default(), summary: Arc::default() };
-        let hub = Mutex::new(Hub { moment, samples: VecDeque::new() });
+        let hub = Mutex::new(Hub { moment, samples: VecDeque::new(), has_joined: false });
         let pulse = Arc::new(Self { hub, joined: Condvar::new(), streams: Streams::default() });
         let measuring = Arc::clone(&pulse);
         // The thread runs as long as the process does.
@@ -66,6 +68,7 @@ impl Pulse {
             (hub.moment.clone(), hub.samples.iter().copied().collect::<Vec<_>>())
         };
         let answer = self.streams.open(head, framing, &moment, &samples)?;
+        self.hub.lock().has_joined = true;
         self.joined.notify_all();
         Ok(answer)
     }
@@ -74,6 +77,7 @@ impl Pulse {
         let mut earlier = Earlier::default();
         loop {
             let begun = clock::now();
+            self.hub.lock().has_joined = false;
             let browsers = self.streams.count();
             let is_watched = browsers > 0;
             let measured = runtime.read(|client| measure(client, is_watched));
@@ -82,7 +86,7 @@ impl Pulse {
             let until = clock::after(rest);
             let mut hub = self.hub.lock();
             // The first browser does not wait for the next round.
-            while is_watched || self.streams.count() == 0 {
+            while is_watched || !hub.has_joined {
                 if !wait::notified_until(&self.joined, &mut hub, until) {
                     break;
                 }

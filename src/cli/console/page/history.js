@@ -15,7 +15,9 @@ export function historyOf(id, chosen) {
   const events = new Map();
   let oldest = null;
   let next = null;
-  let isBusy = false;
+  let turn = 0;
+  let waiting = 0;
+  let working = Promise.resolve();
   let isBroken = false;
   let isAtBeginning = false;
   const lines = new Map();
@@ -29,20 +31,28 @@ export function historyOf(id, chosen) {
   const isFiltered = () => text.value || kinds.value || span.value;
   const length = () => known.rows.get(id)?.events ?? 0;
 
-  async function guarded(work) {
-    if (isBusy) return;
-    isBusy = true;
-    try {
-      await work();
-      isBroken = false;
-    } catch (error) {
-      isBroken = true;
-      say(note, error.message);
-    }
-    isBusy = false;
+  /** One question after the other. What belongs to an earlier beginning is given up: `isCurrent` says so. */
+  function guarded(work) {
+    const mine = turn;
+    const isCurrent = () => mine === turn;
+    waiting += 1;
+    working = working.then(async () => {
+      try {
+        if (isCurrent()) await work(isCurrent);
+        if (isCurrent()) isBroken = false;
+      } catch (error) {
+        if (isCurrent()) {
+          isBroken = true;
+          say(note, error.message);
+        }
+      }
+      waiting -= 1;
+    });
+    return working;
   }
 
   function begin() {
+    turn += 1;
     events.clear();
     isAtBeginning = false;
     oldest = null;
@@ -50,26 +60,25 @@ export function historyOf(id, chosen) {
     lines.clear();
     fill(list);
     older.hidden = true;
-    return guarded(async () => {
-      say(note, isFiltered() ? 'searching…' : '');
-      await (isFiltered() ? search() : page());
-      draw();
-    });
+    return more();
   }
 
-  async function page() {
+  async function page(isCurrent) {
     const from = Math.max(0, (oldest ?? length()) - PAGE);
     const { events: found } = await ask('events', { actor: id, from, limit: oldest === null ? PAGE : oldest - from || 1 });
+    if (!isCurrent()) return;
+    say(note, '');
     for (const event of found) events.set(event.sequence, event);
     oldest = from;
   }
 
-  async function search() {
+  async function search(isCurrent) {
     const since = span.value ? Date.now() - Number(span.value) : '';
     // One step looks at a few thousand events. A rare one may need several.
     for (let step = 0; step < 20 && next !== null; step += 1) {
       say(note, `searching before event ${next}…`);
       const found = await ask('search', { actor: id, before: next, kind: kinds.value, text: text.value, since });
+      if (!isCurrent()) return;
       for (const event of found.events) events.set(event.sequence, event);
       next = found.next;
       say(note, next === null ? 'searched back to the first event' : `searched back to event ${next}`);
@@ -78,14 +87,15 @@ export function historyOf(id, chosen) {
   }
 
   function more() {
-    return guarded(async () => {
-      await (isFiltered() ? search() : page());
-      draw();
+    return guarded(async (isCurrent) => {
+      await (isFiltered() ? search(isCurrent) : page(isCurrent));
+      if (isCurrent()) draw();
     });
   }
 
   /** Shows the beginning of the chain. */
   function toFirst() {
+    turn += 1;
     return guarded(async () => {
       const { events: found } = await ask('events', { actor: id, from: 0, limit: PAGE });
       events.clear();
@@ -99,6 +109,7 @@ export function historyOf(id, chosen) {
 
   /** Reads what has come since. */
   function follow() {
+    if (waiting > 0) return working;
     if (isBroken) return begin();
     return guarded(async () => {
       const newest = Math.max(-1, ...events.keys());
