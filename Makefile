@@ -112,7 +112,7 @@ bench-http:
 
 # Needs chromium and chromedriver.
 bench-console: test-guests
-	cargo test --locked --test console -- --ignored --nocapture
+	cargo test --locked --profile dev --test console -- --ignored --nocapture
 
 # Prints Markdown. KEYS="64 100000" sets the numbers of keys, QUICK=1 takes about a minute, ONLY=name measures one system.
 bench-services: actors $(PEERS)

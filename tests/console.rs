@@ -458,7 +458,7 @@ fn what_looking_on_costs() {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
         });
-        let events = || running.json(&["top", "--json"])["journal"]["events"].as_u64().expect("a number");
+        let events = || running.json(&["top"])["journal"]["events"].as_u64().expect("a number");
         let share = |what: &str| {
             let (before, counted, begun) = (ticks(running.pid()), events(), Instant::now());
             std::thread::sleep(SPAN);
