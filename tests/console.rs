@@ -474,7 +474,7 @@ fn what_looking_on_costs() {
         browser.go(&console.url);
         browser.until("document.querySelectorAll('#tree .lines .line:not([hidden])').length > 10");
         browser.run(
-            "window.frames_ = []; let last = performance.now(); const frame = (now) => { window.frames_.push(now - last); last = now; \
+            "window.frames_ = []; let last; const frame = (now) => { if (last !== undefined) window.frames_.push(now - last); last = now; \
              requestAnimationFrame(frame); }; requestAnimationFrame(frame);",
         );
         share("a browser looks on");

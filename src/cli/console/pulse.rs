@@ -25,8 +25,8 @@ use crate::server::{Client, ClientError, unexpected};
 /// The time between two measurements while a browser is there, and while there is none.
 const WATCHED: Duration = Duration::from_secs(1);
 const UNWATCHED: Duration = Duration::from_secs(5);
-/// A measurement that takes long is followed by so much rest, and by no more than [`UNWATCHED`].
-const REST: u32 = 4;
+/// A measurement is followed by so many times as much rest, and by no more than [`UNWATCHED`].
+const REST: u32 = 10;
 
 /// So many actors are shown, the oldest: a runtime that lists more, or for ever, does no harm.
 const SHOWN_ACTORS: usize = 100_000;
