@@ -26,7 +26,7 @@ use crate::server::{Client, ClientError, unexpected};
 const WATCHED: Duration = Duration::from_secs(1);
 const UNWATCHED: Duration = Duration::from_secs(5);
 /// A measurement is followed by so many times as much rest, and by no more than [`UNWATCHED`].
-const REST: u32 = 10;
+const REST: u32 = 15;
 
 /// So many actors are shown, the oldest: a runtime that lists more, or for ever, does no harm.
 const SHOWN_ACTORS: usize = 100_000;
