@@ -98,6 +98,11 @@ fn every_shell_gets_a_completion_script_with_every_command() {
         for command in ["events", "doctor", "forget", "--follow"] {
             assert!(script.contains(command.trim_start_matches("--")), "{shell}: {command}");
         }
+        // Where a command takes an actor, the script asks for those that there are.
+        let asks = ["bash", "zsh", "fish"].contains(&shell);
+        assert_eq!(script.contains("theater actor-names"), asks, "{shell}");
+        let completed = script.lines().filter(|line| line.contains(":_theater_actors' ")).count();
+        assert!(shell != "zsh" || completed > 10, "{completed} arguments of zsh");
     }
 }
 

@@ -316,8 +316,8 @@ fn only_the_page_itself_with_the_key_is_answered() {
     let post = |head: &[&String], body: &str| {
         console.status("POST", "/api/command", &head.iter().map(|line| (*line).clone()).collect::<Vec<_>>(), body)
     };
-    assert_eq!(post(&[&host, &key, &json], "\"Status\""), 200);
-    assert_eq!(post(&[&host, &key], "\"Status\""), 415, "a form of another page cannot send this type");
+    assert_eq!(post(&[&host, &key, &json], "{\"GetDeadLetters\":{}}"), 200);
+    assert_eq!(post(&[&host, &key], "{\"GetDeadLetters\":{}}"), 415, "a form of another page cannot send this type");
     assert_eq!(post(&[&host, &key, &json], "\"Shutdown\""), 403, "the page ends no runtime");
     assert_eq!(post(&[&host, &key, &json], "{\"StartActor\":{\"manifest\":\"/etc/passwd\"}}"), 403);
     assert_eq!(post(&[&host, &key, &json], "{"), 400);

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::http_events::{body_of_request, is_ending, is_request, status_of_response, text_of_request};
 use super::show::{cut, visible};
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Return;
 use crate::chain::{ChainEvent, EventKind};
+use crate::handlers::http_events::{body_of_request, is_ending, is_request, status_of_response, text_of_request};
 
 /// A call with more events than this is shown without its end.
 const HELD: usize = 1_000;

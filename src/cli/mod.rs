@@ -19,7 +19,6 @@ mod events;
 mod forget;
 mod fork;
 mod history;
-mod http_events;
 mod http_lines;
 mod json_lines;
 mod logging;

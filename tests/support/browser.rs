@@ -129,35 +129,24 @@ impl Browser {
         })
     }
 
-    /// Presses what a selector finds first.
-    pub fn click(&mut self, selector: &str) {
+    /// What a selector finds first, as the driver addresses it.
+    fn element(&mut self, selector: &str) -> String {
         self.until(&format!("document.querySelector({}) !== null", json!(selector)));
         let found = self.here("POST", "/element", &json!({ "using": "css selector", "value": selector }));
-        let id = found
-            .as_object()
-            .expect("an element")
-            .values()
-            .next()
-            .expect("its id")
-            .as_str()
-            .expect("a text")
-            .to_owned();
-        self.here("POST", &format!("/element/{id}/click"), &json!({}));
+        let id = found.as_object().expect("an element").values().next().expect("its id");
+        format!("/element/{}", id.as_str().expect("a text"))
+    }
+
+    /// Presses what a selector finds first.
+    pub fn click(&mut self, selector: &str) {
+        let element = self.element(selector);
+        self.here("POST", &format!("{element}/click"), &json!({}));
     }
 
     /// Types into what a selector finds first.
     pub fn write(&mut self, selector: &str, text: &str) {
-        let found = self.here("POST", "/element", &json!({ "using": "css selector", "value": selector }));
-        let id = found
-            .as_object()
-            .expect("an element")
-            .values()
-            .next()
-            .expect("its id")
-            .as_str()
-            .expect("a text")
-            .to_owned();
-        self.here("POST", &format!("/element/{id}/value"), &json!({ "text": text }));
+        let element = self.element(selector);
+        self.here("POST", &format!("{element}/value"), &json!({ "text": text }));
     }
 
     /// Makes the window so large.

@@ -16,16 +16,7 @@ enum Kind {
 
 fn kind(request: &Request) -> Kind {
     match request {
-        Request::ActorStatus { .. }
-        | Request::FindActor { .. }
-        | Request::GetActorMetrics { .. }
-        | Request::GetActorStatus { .. }
-        | Request::GetDeadLetters { .. }
-        | Request::GetRows { .. }
-        | Request::GetRow { .. }
-        | Request::CountRows { .. }
-        | Request::ForeseePrune { .. }
-        | Request::Status => Kind::Shows,
+        Request::GetDeadLetters { .. } | Request::ForeseePrune { .. } => Kind::Shows,
         Request::StopActor { .. }
         | Request::RestartActor { .. }
         | Request::UpgradeActor { .. }
@@ -82,6 +73,5 @@ mod tests {
         }
         assert_eq!(kind(&Request::StopActor { id: id() }), Kind::Changes);
         assert_eq!(kind(&Request::DryRunUpgrade { id: id(), manifest: None, last: None }), Kind::Changes);
-        assert_eq!(kind(&Request::Status), Kind::Shows);
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/api/events` | `actor`, `from`, `limit`: a page of the chain, in order |
 //! | `/api/event` | `actor`, `sequence`: one event, whole |
-//! | `/api/search` | `actor`, `before`, `kind`, `text`, `since`, `until`: the events that fit, the newest first, in steps |
+//! | `/api/search` | `actor`, `before`, `kind`, `text`, `since`: the events that fit, the newest first, in steps |
 //! | `/api/state` | `actor`, `at`: the state after an event, or the newest |
 //! | `/api/diff` | `actor`, `from`, `to`: what differs between the states after two events |
 //! | `/api/describe` | `actor`: its manifest, limits, handlers, component |
@@ -12,8 +12,6 @@
 
 use std::collections::HashMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value as Json, json};
 
 use super::answer::ConsoleAnswer;
@@ -21,7 +19,7 @@ use super::runtime::Runtime;
 use crate::base::json_difference::{JsonDifference, all_differences};
 use crate::chain::{ChainEvent, EventKind};
 use crate::cli::Failure;
-use crate::cli::past::ActorHistory;
+use crate::cli::past::{ActorHistory, fetch};
 use crate::cli::show::event_json;
 use crate::cli::trace::trace;
 use crate::server::protocol::{EventView, EventsAnswer, Request, Response};
@@ -118,11 +116,12 @@ fn event(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let Some(view) = view.into_iter().find(|view| view.sequence == sequence) else {
         return Err(ConsoleAnswer::error(404, format!("the chain has no event {sequence} yet")));
     };
-    let fetch = |sequence| {
+    let whole = |sequence| {
         let bytes = |offset| Request::GetEventData { id: actor.to_owned(), sequence, offset };
-        runtime.read(|client| fetched(client, &bytes)).map_err(|why| why.to_string())
+        let mut client = runtime.connect().map_err(|why| why.to_string())?;
+        fetch(&mut client, bytes).map_err(|why| why.to_string())
     };
-    let event = view.into_event(fetch).map_err(|why| ConsoleAnswer::error(502, why))?;
+    let event = view.into_event(whole).map_err(|why| ConsoleAnswer::error(502, why))?;
     let mut json = event_json(&event, None);
     if let Some(dropped) = event.dropped {
         json["data"] = Json::Null;
@@ -131,29 +130,12 @@ fn event(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     Ok(json)
 }
 
-/// All pieces of something long.
-fn fetched(client: &mut Client, request: &dyn Fn(u64) -> Request) -> Result<Vec<u8>, ClientError> {
-    let mut bytes = Vec::new();
-    loop {
-        let (size, data) = match client.ask(&request(bytes.len() as u64))? {
-            Response::Bytes { size, data, .. } => (size, data),
-            other => return Err(unexpected(&other)),
-        };
-        let piece = BASE64.decode(data).map_err(|error| ClientError::Unexpected(error.to_string()))?;
-        let is_last = piece.is_empty();
-        bytes.extend(piece);
-        if is_last || bytes.len() as u64 >= size {
-            return Ok(bytes);
-        }
-    }
-}
-
 /// One step of a search backwards from event `before`. `next` is where the next step begins; null at the beginning of the chain.
 fn search(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let actor = text(params, "actor")?;
     let before =
         number(params, "before")?.ok_or_else(|| ConsoleAnswer::error(400, "the parameter before is missing"))?;
-    let (since, until) = (number(params, "since")?.unwrap_or(0), number(params, "until")?.unwrap_or(u64::MAX));
+    let since = number(params, "since")?.unwrap_or(0);
     let kinds: Vec<&str> =
         params.get("kind").map(|kinds| kinds.split(',').filter(|kind| !kind.is_empty()).collect()).unwrap_or_default();
     let wanted = params.get("text").map(|text| text.to_lowercase()).filter(|text| !text.is_empty());
@@ -161,11 +143,10 @@ fn search(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
         let kind = event.kind().map(|kind| kind.word()).unwrap_or_default();
         let says = |wanted: &String| {
             let said = |json: &Json| json["data"].to_string().to_lowercase().contains(wanted);
-            event.event_type.to_lowercase().contains(wanted) || said(json) || said(&json["closing"])
+            // A list leaves long data out; a search does not.
+            event.event_type.to_lowercase().contains(wanted) || said(&event_json(event, None)) || said(&json["closing"])
         };
-        (kinds.is_empty() || kinds.contains(&kind))
-            && (since..=until).contains(&event.timestamp)
-            && wanted.as_ref().is_none_or(says)
+        (kinds.is_empty() || kinds.contains(&kind)) && event.timestamp >= since && wanted.as_ref().is_none_or(says)
     };
     let lowest = before.saturating_sub(SEARCHED);
     let found = runtime.read(|client| {

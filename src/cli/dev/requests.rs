@@ -7,9 +7,9 @@ use crate::base::id::ActorId;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::{Refused, Return};
 use crate::chain::{ChainEvent, EventKind};
-use crate::cli::http_events::{is_ending, is_request, status_of_response, text_of_request};
 use crate::cli::show::{line, visible};
 use crate::cli::times::time;
+use crate::handlers::http_events::{is_ending, is_request, status_of_response, text_of_request};
 use crate::system::TheaterHandle;
 use crate::theater::{EventsOf, ReadError};
 

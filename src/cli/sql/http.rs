@@ -13,7 +13,9 @@ use super::wanted::{ColumnKey, WantedRows};
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::Refused;
 use crate::chain::{ChainEvent, EventKind};
-use crate::cli::http_events::{is_ending, is_request, of_request, of_response, status_of_response, text_of_request};
+use crate::handlers::http_events::{
+    is_ending, is_request, of_request, of_response, status_of_response, text_of_request,
+};
 
 pub(super) struct HttpTable {
     walk: EventWalk,

@@ -2,11 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::super::http_events::{is_request, status_of_response, text_of_request};
 use super::tree::{CausalOutcome, TracedRequest};
 use crate::chain::cbor::{Cbor, Value};
 use crate::chain::data::{Call, Failed, HostCall, Intent, Refused, Return, Stopped};
 use crate::chain::{ChainEvent, EventKind};
+use crate::handlers::http_events::{is_request, status_of_response, text_of_request};
 use crate::promise::{GET_OR_SPAWN, MONITOR, REQUEST, REQUEST_ASYNC, RESTART_CHILD, SEND, SPAWN, SPAWN_AS, STOP_CHILD};
 
 /// Longer JSON is cut.

@@ -25,6 +25,8 @@ export function historyOf(id, chosen) {
   const note = h('p', { class: 'quiet', role: 'status' });
   const older = h('button', { type: 'button', onclick: () => more() }, 'Older events');
   const first = h('button', { type: 'button', onclick: () => toFirst() }, 'To the first event');
+  const later = h('button', { type: 'button', onclick: () => toLater() }, 'Later events');
+  const newest = h('button', { type: 'button', onclick: () => begin() }, 'To the newest events');
   const text = h('input', { type: 'search', placeholder: 'Text in an event', 'aria-label': 'Text', onchange: () => begin() });
   const kinds = h('select', { 'aria-label': 'Kind', onchange: () => begin() }, h('option', { value: '' }, 'All kinds'), KINDS.map((kind) => h('option', {}, kind)));
   const span = h('select', { 'aria-label': 'Time', onchange: () => begin() }, SPANS.map(([value, name]) => h('option', { value }, name)));
@@ -59,7 +61,7 @@ export function historyOf(id, chosen) {
     next = length();
     lines.clear();
     fill(list);
-    older.hidden = true;
+    for (const button of [older, first, later, newest]) button.hidden = true;
     return more();
   }
 
@@ -102,7 +104,16 @@ export function historyOf(id, chosen) {
       for (const event of found) events.set(event.sequence, event);
       oldest = 0;
       isAtBeginning = true;
-      say(note, `the first ${found.length} events; choose “All kinds” again for the newest`);
+      draw();
+    });
+  }
+
+  /** From the beginning on, the next page. */
+  function toLater() {
+    return guarded(async (isCurrent) => {
+      const { events: found } = await ask('events', { actor: id, from: Math.max(-1, ...events.keys()) + 1, limit: PAGE });
+      if (!isCurrent()) return;
+      for (const event of found) events.set(event.sequence, event);
       draw();
     });
   }
@@ -140,6 +151,8 @@ export function historyOf(id, chosen) {
     const atBeginning = isFiltered() ? next === null : oldest === 0;
     older.hidden = atBeginning;
     first.hidden = atBeginning || isFiltered();
+    later.hidden = !isAtBeginning;
+    newest.hidden = !isAtBeginning;
     if (atBeginning && events.size === 0) say(note, 'No event fits.');
   }
 
@@ -155,7 +168,7 @@ export function historyOf(id, chosen) {
       list.querySelector('details[open]')?.scrollIntoView({ block: 'center' });
     });
   } else begin();
-  return { element: h('section', {}, h('div', { class: 'tools' }, text, kinds, span), note, list, older, first), stop };
+  return { element: h('section', {}, h('div', { class: 'tools' }, text, kinds, span), h('div', { class: 'tools' }, later, newest), note, list, older, first), stop };
 }
 
 /** An event on a line, which opens. */

@@ -1,3 +1,0 @@
-//! The events of an HTTP request, for what is shown of them.
-
-pub(super) use crate::handlers::http_events::*;
