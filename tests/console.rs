@@ -256,6 +256,38 @@ fn what_an_actor_says_stays_text() {
 }
 
 #[test]
+fn the_first_events_of_a_long_history_are_one_press_away() {
+    if !browser::is_there() {
+        return skipped("a long history in a browser", "chromium and chromedriver are not installed");
+    }
+    let bank = Bank::new();
+    let running = bank.run();
+    open_accounts(&running);
+    (0..120).for_each(|_| drop(post(&running, "/accounts/bob/deposit", &json!({ "cents": 1 }))));
+    let events = running.events("ledger").len();
+    assert!(events > 420, "it has more than two pages: {events}");
+    let console = Console::start(&bank.stage, &[]);
+    let mut browser = Browser::open();
+    browser.go(&console.url);
+    browser.until(&format!("{LINES}.length === 3"));
+    let ledger = running.id("ledger");
+    browser.run(&format!("location.hash = '#/actor/{ledger}/history'"));
+    let ends = "(() => { const found = [...document.querySelectorAll('.events li')]; return [found[0], found.at(-1)].map((it) => Number(it.dataset.sequence)).join(); })()";
+    let press = |browser: &mut Browser, button: &str| {
+        browser.run(&format!("[...document.querySelectorAll('#view button:not([hidden])')].find((it) => it.textContent === '{button}').click()"));
+    };
+    browser.until(&format!("{ends} === '{},{}'", events - 1, events - 200));
+    press(&mut browser, "To the first event");
+    browser.until(&format!("{ends} === '199,0'"));
+    press(&mut browser, "Later events");
+    browser.until(&format!("{ends} === '399,0'"));
+    press(&mut browser, "To the newest events");
+    browser.until(&format!("{ends} === '{},{}'", events - 1, events - 200));
+    press(&mut browser, "Older events");
+    browser.until(&format!("{ends} === '{},{}'", events - 1, events - 400));
+}
+
+#[test]
 fn a_phone_and_a_keyboard_are_enough() {
     if !browser::is_there() {
         return skipped("the console on a phone", "chromium and chromedriver are not installed");
