@@ -26,6 +26,11 @@ pub(crate) fn inherit() -> io::Result<Vec<SocketAddr>> {
     inherited.iter().map(TcpListener::local_addr).collect()
 }
 
+/// The addresses of the sockets that were taken over.
+pub(crate) fn inherited_addresses() -> Vec<SocketAddr> {
+    INHERITED.lock().iter().filter_map(|socket| socket.local_addr().ok()).collect()
+}
+
 /// The inherited socket of this address, if there is one.
 pub(super) fn take(address: SocketAddr) -> Option<io::Result<TcpListener>> {
     let inherited = INHERITED.lock();

@@ -16,6 +16,7 @@
 //! | `answer_budget` | how many bytes of answers, not yet taken by their clients, one listener holds |
 //! | `tls` | TLS for every listener: the certificate, and the session of one connection |
 //! | `http` | the HTTP/1.1 server |
+//! | `postgres` | a client of PostgreSQL |
 
 mod acceptor;
 mod answer_budget;
@@ -28,6 +29,8 @@ pub(crate) mod http;
 mod inherited;
 mod linger;
 mod listener;
+#[cfg(feature = "cli")]
+pub(crate) mod postgres;
 mod readiness;
 mod tls;
 mod timed_io;
@@ -39,7 +42,7 @@ pub(crate) use client_queue::{ClientQueue, ClientWriterHandle, Flushed, PieceFra
 pub(crate) use client_writer::ClientWriter;
 pub(crate) use connection_threads::ConnectionThreads;
 pub(crate) use deadline::Deadline;
-pub(crate) use inherited::inherit;
+pub(crate) use inherited::{inherit, inherited_addresses};
 pub(crate) use linger::{discard_received, read_until_closed};
 pub(crate) use listener::bind;
 pub(crate) use readiness::wait_until_ready;
