@@ -114,6 +114,11 @@ impl GuestEngine {
         Ok(program)
     }
 
+    /// Has the code of a component in the cache, so that a start finds it there.
+    pub(crate) fn prepare(&self, component: &[u8]) -> Result<(), EngineError> {
+        self.compile(component, ComponentDigest::of(component)).map(drop)
+    }
+
     /// Compiles a component, or takes its code from memory or from the cache on disk. If two threads ask for the same new
     /// component at once, both may compile it; that costs time and does no harm.
     pub(super) fn compile(&self, bytes: &[u8], digest: ComponentDigest) -> Result<Arc<Compiled>, EngineError> {

@@ -30,6 +30,30 @@ pub enum JournalError {
         /// The process that holds it.
         holder: String,
     },
+    /// The directory holds the copy of a realm's journal, and was to be used as a journal of its own.
+    #[error(
+        "the data directory {} is a node's copy of the realm {realm}: run it with --cluster, or give another directory with --data-dir. To make it a journal of its own, which goes its own way from here, remove {}",
+        path.display(), path.join("realm.json").display()
+    )]
+    OfARealm {
+        /// The data directory.
+        path: PathBuf,
+        /// The realm's name.
+        realm: String,
+    },
+    /// The directory belongs to another realm, or to none, and was to hold the copy of this one's journal.
+    #[error("the data directory {} {found}, and not the copy of the realm {realm}: give another directory with --data-dir", path.display())]
+    OfAnother {
+        /// The data directory.
+        path: PathBuf,
+        /// The realm's name.
+        realm: String,
+        /// What it holds instead.
+        found: String,
+    },
+    /// The shared log of the realm has not taken something. Nothing more is acknowledged here.
+    #[error("{0}")]
+    Remote(String),
     /// There is no journal in the directory, and it was to be read.
     #[error("there is no journal in {}; name the directory that `theater run` used with --data-dir", path.display())]
     Absent {
@@ -267,6 +291,7 @@ impl JournalError {
             }
             LogError::Rewritten { .. } => Self::Read { path, error: error.into() },
             LogError::Altered { position } => Self::Altered { path, position },
+            LogError::Remote(fault) => Self::Remote(fault.to_string()),
         }
     }
 
@@ -274,6 +299,7 @@ impl JournalError {
     pub(super) fn of_append(error: LogError) -> Self {
         match error {
             LogError::Io { path, error } => Self::Write(with_name(&path, error)),
+            LogError::Remote(fault) => Self::Remote(fault.to_string()),
             other => Self::Write(io::Error::other(other.to_string())),
         }
     }

@@ -111,7 +111,12 @@ impl<'a> FactReader<'a> {
         Self { before, ids: HashMap::new(), writes: HashMap::new(), met: HashSet::new() }
     }
 
-    fn read(&mut self, log: &dyn BatchLog, after: u64, feed: &mut dyn FnMut(Vec<Fact>, IndexedTo)) -> ReadResult<()> {
+    pub(super) fn read(
+        &mut self,
+        log: &dyn BatchLog,
+        after: u64,
+        feed: &mut dyn FnMut(Vec<Fact>, IndexedTo),
+    ) -> ReadResult<()> {
         let mut fault = None;
         let read = log.read(after, &mut |batch| {
             if fault.is_none() {

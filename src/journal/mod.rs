@@ -39,7 +39,9 @@ mod parts;
 mod presence;
 mod queue;
 mod reader;
+mod realm_file;
 mod record;
+mod replica;
 mod retain;
 mod room;
 mod rows;
@@ -69,13 +71,16 @@ pub(crate) use foresee::{foresee_prune, foresee_redaction};
 pub use forget::{DataDropped, DropError, Shown};
 pub(crate) use forget::{prune, redact};
 pub(crate) use keyed::KeyedCall;
+pub(crate) use log::{RemoteBatch, RemoteFault, RemoteLog};
 pub(crate) use loss::{Loss, unsound_end};
 pub(crate) use ordered::{Placed, StretchBounds};
 pub(crate) use reader::JournalReader;
+pub(crate) use realm_file::RealmFile;
 pub(crate) use record::{
     ActorKey, ActorRow, ActorStarted, Attached, Cause, DEFERRED, MONITOR, Owed, Pending, REPLY, Record, STREAM,
     StateWrite, TIMER,
 };
+pub(crate) use replica::{Replica, ReplicaTip};
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;
 pub(crate) use rows::{KeyRange, Row, RowWrite, TableAt, behind_prefix, gone_table};
@@ -133,27 +138,11 @@ impl Journal {
         listener: Listener,
     ) -> Result<Self, JournalError> {
         let path = dir.path();
+        if let Some(RealmFile { realm, .. }) = RealmFile::read(path)? {
+            return Err(JournalError::OfARealm { path: path.to_owned(), realm });
+        }
         upgrade::finish(path)?;
-        let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
-        let marked = match marked {
-            Some(Ok(marked)) => Some(marked),
-            Some(Err(why)) if !is_only_begun(path)? => return Err(JournalError::Mark { path: path.to_owned(), why }),
-            Some(Err(_)) | None => None,
-        };
-        let has_log = Segments::is_in(path).map_err(|error| JournalError::of_log(path, error))?;
-        if marked.as_ref().is_some_and(|marked| marked.batch > 0) && !has_log {
-            return Err(JournalError::NoLog { path: path.to_owned(), why: "but no log" });
-        }
-        if marked.is_none() && has_log {
-            let log = Segments::open_to_read(path).map_err(|error| JournalError::of_log(path, error))?;
-            // Made, but nothing was ever acknowledged.
-            if log.tip().batch > 0 {
-                return Err(JournalError::Mark { path: path.to_owned(), why: "the file is missing".into() });
-            }
-        }
-        let opening = Segments::open(path, durability, marked.as_ref());
-        let opening = opening.map_err(|error| JournalError::of_log(path, error))?;
-        index::make_stub(path).map_err(|error| JournalError::directory(path, error))?;
+        let opening = open_log(path, durability, None)?;
         if let Some(lost) = opening.forgiven {
             ::log::warn!(
                 "the machine was restarted under durability \"relaxed\": the journal in {} ends at position {}, {lost} \
@@ -162,7 +151,22 @@ impl Journal {
                 opening.log.tip().position
             );
         }
-        Self::begin(dir, opening, |segments| segments, queue_bytes, listener)
+        Self::begin(dir, opening, |segments| segments, queue_bytes, listener, None)
+    }
+
+    /// Opens the local copy of a realm's journal, which is all that the shared log holds, to go on from there: each batch goes to
+    /// the shared log first.
+    pub(crate) fn open_realm(
+        dir: DataDir,
+        remote: Arc<dyn RemoteLog>,
+        queue_bytes: usize,
+        listener: Listener,
+    ) -> Result<Self, JournalError> {
+        let path = dir.path();
+        let of_realm = RealmFile::read(path)?;
+        let opening = open_log(path, Durability::Relaxed, of_realm.map(|file| file.journal))?;
+        opening.log.append_through(Arc::clone(&remote));
+        Self::begin(dir, opening, |segments| segments, queue_bytes, listener, Some(remote))
     }
 
     /// Opens a journal that has lost something, to say so on its chains. Until it is closed in order, others still refuse it.
@@ -173,7 +177,7 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let path = dir.path();
         let opening = Segments::open_despite_loss(path).map_err(|error| JournalError::of_log(path, error))?;
-        Self::begin(dir, opening, |segments| segments, queue_bytes, listener)
+        Self::begin(dir, opening, |segments| segments, queue_bytes, listener, None)
     }
 
     /// Starts the threads; `log_on` gives the log that is written and read.
@@ -183,6 +187,7 @@ impl Journal {
         log_on: impl FnOnce(Arc<Segments>) -> Arc<dyn BatchLog>,
         queue_bytes: usize,
         listener: Listener,
+        remote: Option<Arc<dyn RemoteLog>>,
     ) -> Result<Self, JournalError> {
         let path: Arc<Path> = dir.path().into();
         let unreadable = |error: ReadFault| JournalError::Read { path: path.to_path_buf(), error };
@@ -221,11 +226,12 @@ impl Journal {
             metrics: Arc::clone(&metrics),
             room,
             archive: Arc::default(),
+            is_of_a_realm: remote.is_some(),
         };
         let indexing = index.start_thread().map_err(JournalError::Thread)?;
         let path = path.to_path_buf();
         let files = Arc::clone(&watch);
-        let writer = Writer { path, log, index, standing, newest, queue, listener, watch, metrics };
+        let writer = Writer { path, log, remote, index, standing, newest, queue, listener, watch, metrics };
         let writer = thread::spawn("journal", move || writer.run()).map_err(JournalError::Thread)?;
         Ok(Self { handle, writer, indexing, watch: watch_thread, files, watching, dir })
     }
@@ -262,6 +268,8 @@ pub(crate) struct JournalHandle {
     room: Arc<DiskRoom>,
     /// Where segments are copied to before a prune takes something out of them.
     archive: Arc<OnceLock<PathBuf>>,
+    /// Another machine may go on with the journal.
+    is_of_a_realm: bool,
 }
 
 impl JournalHandle {
@@ -337,6 +345,40 @@ impl JournalHandle {
     pub(crate) fn dir(&self) -> &Path {
         &self.reader.dir
     }
+
+    /// Whether the journal is a realm's: then another machine may go on with it, and has no other files of this one.
+    pub(crate) fn is_of_a_realm(&self) -> bool {
+        self.is_of_a_realm
+    }
+}
+
+/// Opens the log in a data directory to append to it, or makes one. `copied` names the journal where that is the copy of a
+/// realm's.
+fn open_log(path: &Path, durability: Durability, copied: Option<[u8; 16]>) -> Result<OpenedLog, JournalError> {
+    let marked = MarkFile::read(path).map_err(|error| JournalError::directory(path, error))?;
+    let marked = match marked {
+        Some(Ok(marked)) => Some(marked),
+        Some(Err(why)) if !is_only_begun(path)? => return Err(JournalError::Mark { path: path.to_owned(), why }),
+        Some(Err(_)) | None => None,
+    };
+    let has_log = Segments::is_in(path).map_err(|error| JournalError::of_log(path, error))?;
+    if marked.as_ref().is_some_and(|marked| marked.batch > 0) && !has_log {
+        return Err(JournalError::NoLog { path: path.to_owned(), why: "but no log" });
+    }
+    if marked.is_none() && has_log {
+        let log = Segments::open_to_read(path).map_err(|error| JournalError::of_log(path, error))?;
+        // Made, but nothing was ever acknowledged.
+        if log.tip().batch > 0 {
+            return Err(JournalError::Mark { path: path.to_owned(), why: "the file is missing".into() });
+        }
+    }
+    let opening = match copied {
+        Some(journal) => Segments::open_copy(path, journal, marked.as_ref()),
+        None => Segments::open(path, durability, marked.as_ref()),
+    };
+    let opening = opening.map_err(|error| JournalError::of_log(path, error))?;
+    index::make_stub(path).map_err(|error| JournalError::directory(path, error))?;
+    Ok(opening)
 }
 
 /// Opens the journal in `dir` for reading alone, with or without a runtime at work on it.

@@ -362,7 +362,7 @@ fn open_on_double(dir: &Path, mischief: log::Mischief) -> (Journal, Receiver<Str
     let opening = Segments::open(dir, Durability::Commit, None).expect("a log");
     let dir = DataDir::open(dir).expect("a directory");
     let on = |segments| Arc::new(log::Double::new(segments, 2, mischief)) as Arc<dyn BatchLog>;
-    (Journal::begin(dir, opening, on, QUEUE_BYTES, listener).expect("a journal"), heard)
+    (Journal::begin(dir, opening, on, QUEUE_BYTES, listener, None).expect("a journal"), heard)
 }
 
 #[test]

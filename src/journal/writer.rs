@@ -17,7 +17,9 @@ use super::components;
 use super::error::{JournalError, ReadFault, unfit};
 use super::facts::make_anew;
 use super::index::{EventFact, Fact, Index, IndexError, IndexedTo, Landmark, Standing};
-use super::log::{BatchBuilding, BatchLog, BeginsEntry, Entry, EventEntry, LogError, OwesEntry, Payload, Tip};
+use super::log::{
+    BatchBuilding, BatchLog, BeginsEntry, Entry, EventEntry, LogError, OwesEntry, Payload, RemoteLog, Tip,
+};
 use super::newest::NewestStates;
 use super::presence::FileWatch;
 use super::queue::Queue;
@@ -37,6 +39,8 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) log: Arc<dyn BatchLog>,
+    /// The shared log of the realm, if there is one: it keeps the components, too.
+    pub(super) remote: Option<Arc<dyn RemoteLog>>,
     pub(super) index: Arc<Index>,
     pub(super) standing: Standing,
     pub(super) newest: Arc<NewestStates>,
@@ -50,6 +54,7 @@ pub(super) struct Writer {
 struct Desk {
     path: PathBuf,
     log: Arc<dyn BatchLog>,
+    remote: Option<Arc<dyn RemoteLog>>,
     index: Arc<Index>,
     standing: Standing,
     newest: Arc<NewestStates>,
@@ -107,12 +112,12 @@ impl NotLog for super::index::IndexError {}
 
 impl Writer {
     pub(super) fn run(self) {
-        let Self { path, log, index, standing, newest, queue, listener, watch, metrics } = self;
+        let Self { path, log, remote, index, standing, newest, queue, listener, watch, metrics } = self;
         // However it ends, nobody is left waiting for it.
         let closing = Closing(&queue);
         let (taken, components) = (VecDeque::new(), HashSet::new());
         let queue = Arc::clone(&queue);
-        let desk = Desk { path, log, index, standing, newest, queue, taken, components, watch, metrics };
+        let desk = Desk { path, log, remote, index, standing, newest, queue, taken, components, watch, metrics };
         let result = catch_unwind(AssertUnwindSafe(|| desk.commit_until_closed(&listener)))
             .unwrap_or_else(|panic| Err(JournalError::Panicked(thread::panic_message(&*panic))));
         drop(closing);
@@ -252,6 +257,9 @@ impl Desk {
             Record::Seal => batch.seals = true,
             Record::Component(digest, bytes) => {
                 if self.components.insert(digest) {
+                    if let Some(remote) = &self.remote {
+                        remote.store_component(digest, &bytes).map_err(LogError::Remote)?;
+                    }
                     let stored = components::store(&self.path, digest, &bytes);
                     stored.map_err(|error| LogError::Io { path: self.path.clone(), error })?;
                     self.watch.remember(digest, bytes.len());

@@ -20,7 +20,7 @@ use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
 use crate::guest::{GuestEngine, code_cache_within};
 use crate::handlers::{Handler, Handlers};
-use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener};
+use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener, RemoteLog};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
 use crate::system::{
     ActorInfo, ActorStatus, KeyedRequests, LifecycleError, Registry, SecretSource, Secrets, Spawned, Subscribers,
@@ -61,6 +61,8 @@ pub struct Config {
     pub handlers: Handlers,
     /// The secrets that manifests may use; by default none.
     pub secrets: Secrets,
+    /// The shared log of the realm that this runtime owns, if it is a realm's: the data directory holds a copy of that.
+    pub(crate) shared_log: Option<Arc<dyn RemoteLog>>,
 }
 
 impl Config {
@@ -217,7 +219,7 @@ impl TheaterRuntime {
             log::warn!("{warning}");
         }
         let (journal, subscribers, journal_failed) =
-            open_journal(dir, config.durability, config.limits.journal_queue_bytes)?;
+            open_journal(dir, config.durability, config.limits.journal_queue_bytes, config.shared_log)?;
         journal.handle().keep_free(config.limits.min_free_bytes).map_err(TheaterError::Setup)?;
         if let Some(archive) = &retention.archive {
             journal.handle().archive_to(archive.clone());
@@ -526,7 +528,12 @@ fn remove_unused_cache(own: &Path, used: Option<&Path>) {
     }
 }
 
-fn open_journal(dir: DataDir, durability: Durability, queue_bytes: usize) -> Result<OpenJournal, JournalError> {
+fn open_journal(
+    dir: DataDir,
+    durability: Durability,
+    queue_bytes: usize,
+    shared_log: Option<Arc<dyn RemoteLog>>,
+) -> Result<OpenJournal, JournalError> {
     let subscribers = Arc::new(Subscribers::default());
     let (failed, journal_failed) = bounded(1);
     let woken = Arc::clone(&subscribers);
@@ -535,5 +542,9 @@ fn open_journal(dir: DataDir, durability: Durability, queue_bytes: usize) -> Res
         failed: Box::new(move |error| _ = failed.send(error.to_string())),
     };
     upgrade(dir.path())?;
-    Ok((Journal::open(dir, durability, queue_bytes, listener)?, subscribers, journal_failed))
+    let journal = match shared_log {
+        Some(shared_log) => Journal::open_realm(dir, shared_log, queue_bytes, listener)?,
+        None => Journal::open(dir, durability, queue_bytes, listener)?,
+    };
+    Ok((journal, subscribers, journal_failed))
 }

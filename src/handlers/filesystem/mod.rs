@@ -48,6 +48,8 @@ const NOT_MADE: &str = "; create it, or grant it with mode = \"read-write\"";
 struct Filesystem {
     path: PathBuf,
     mode: Mode,
+    /// Every node of a realm finds the same files there.
+    is_shared: bool,
 }
 
 #[derive(Deserialize)]
@@ -55,17 +57,19 @@ struct Config {
     path: String,
     #[serde(default)]
     mode: Mode,
+    #[serde(default)]
+    shared: bool,
 }
 
 pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, ManifestError> {
     let Some(entry) = entry else {
-        return Ok(Box::new(Filesystem { path: PathBuf::new(), mode: Mode::ReadOnly }));
+        return Ok(Box::new(Filesystem { path: PathBuf::new(), mode: Mode::ReadOnly, is_shared: false }));
     };
-    let Config { path, mode } = entry.config(&["path", "mode"])?;
+    let Config { path, mode, shared } = entry.config(&["path", "mode", "shared"])?;
     if path.is_empty() {
         return Err(entry.error("\"path\" of handler \"filesystem\" is empty: name a directory"));
     }
-    Ok(Box::new(Filesystem { path: entry.beside(&path), mode }))
+    Ok(Box::new(Filesystem { path: entry.beside(&path), mode, is_shared: shared }))
 }
 
 impl Grant for Filesystem {
@@ -81,7 +85,7 @@ impl Grant for Filesystem {
     }
 
     fn foreseen(&self, runtime: &Foreseeable<'_>) -> Option<String> {
-        let Self { path, mode } = self;
+        let Self { path, mode, .. } = self;
         let is_there = path.symlink_metadata().is_ok();
         match Directory::open(path) {
             Err(error) if is_there => Some(cannot_open(path, &error) + NO_DIRECTORY),
@@ -96,7 +100,14 @@ impl Grant for Filesystem {
     /// Opens no listener, but checks the directory before the actor begins. The directory is created only for a new
     /// actor: for an actor that has run before, a new directory would be empty, and nobody would notice.
     fn start(&self, actor: &ActorRef, _socket: Option<Arc<TcpListener>>) -> Result<Option<Box<dyn Source>>, String> {
-        let Self { path, mode } = self;
+        let Self { path, mode, is_shared } = self;
+        if actor.theater.journal.is_of_a_realm() && !is_shared {
+            return Err(format!(
+                "the actor may go on on another machine, which has no directory {} with these files: grant one that every node \
+                 of the realm finds there, with shared = true of the handler \"filesystem\"",
+                path.display()
+            ));
+        }
         if *mode == Mode::ReadWrite && !actor.has_lived {
             std::fs::create_dir_all(path).map_err(|error| {
                 let remedy = if path.symlink_metadata().is_ok() { NO_DIRECTORY } else { "" };

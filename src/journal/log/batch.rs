@@ -39,7 +39,7 @@ pub(in crate::journal) struct BatchHeader {
     /// The segment that the batch lies in, and what the journal is known by: stale bytes of another are told by these.
     pub(super) segment: u32,
     pub(super) journal: u64,
-    /// Counts owners of a replicated log; 0 here.
+    /// Counts the owners of a realm; 0 in a journal that belongs to none.
     pub(super) epoch: u32,
     pub(super) number: u64,
     /// The position of the first event in it, or of the next one where it has none.
@@ -82,7 +82,7 @@ impl BatchHeader {
         if read.array()? != MAGIC {
             return Err(Malformed("no batch begins here"));
         }
-        let header = Self {
+        Ok(Self {
             length: read.u32()?,
             segment: read.u32()?,
             journal: read.u64()?,
@@ -94,8 +94,7 @@ impl BatchHeader {
             sum: read.array()?,
             digest: read.array()?,
             crc: read.u32()?,
-        };
-        if header.epoch != 0 { Err(Malformed("a batch has an owner, and this log has none")) } else { Ok(header) }
+        })
     }
 }
 
@@ -136,12 +135,12 @@ impl BatchBuilder {
     }
 
     /// The batch, whole: what is written, and its header.
-    pub(super) fn finish(mut self, segment: u32, journal: u64, sum: [u8; 16]) -> (Vec<u8>, BatchHeader) {
+    pub(super) fn finish(mut self, segment: u32, journal: u64, epoch: u32, sum: [u8; 16]) -> (Vec<u8>, BatchHeader) {
         let mut header = BatchHeader {
             length: u32::try_from(self.bytes.len() - HEADER_BYTES).expect("a commit is far below 4 GiB"),
             segment,
             journal,
-            epoch: 0,
+            epoch,
             number: self.before.batch + 1,
             first: self.before.position + 1,
             events: self.events,
@@ -167,6 +166,11 @@ impl BatchHeader {
 fn checksum(batch: &[u8]) -> u32 {
     let (header, records) = batch.split_at(HEADER_BYTES);
     crc32c::crc32c_append(crc32c::crc32c(&header[..HEADER_BYTES - 4]), records)
+}
+
+/// How far the log has come behind the batch that these bytes say they are.
+pub(in crate::journal) fn tip_of(bytes: &[u8]) -> Option<Tip> {
+    RawBatch::first(bytes).ok().map(|batch| batch.header.tip())
 }
 
 /// A batch as it lies in a file.

@@ -16,6 +16,7 @@ mod directory;
 mod double;
 mod entry;
 mod mark;
+mod remote;
 mod segment;
 mod segments;
 mod state;
@@ -30,13 +31,14 @@ use std::sync::Arc;
 
 use bytes::Malformed;
 
-pub(super) use batch::Tip;
+pub(super) use batch::{Tip, tip_of};
 pub(super) use building::BatchBuilding;
 pub(super) use dir::make as make_dir;
 #[cfg(test)]
 pub(super) use double::{Double, Mischief};
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
 pub(super) use mark::{MarkFile, Marked};
+pub(crate) use remote::{RemoteBatch, RemoteFault, RemoteLog};
 pub(super) use segment::end_of;
 pub(super) use segments::{HeldFile, OpenedLog, Segments, held_at_most};
 pub(super) use walk::{Run, SegmentWalk};
@@ -55,6 +57,9 @@ pub(in crate::journal) enum LogError {
     /// It holds something else than what was acknowledged.
     #[error("it disagrees with its mark at position {position}")]
     Altered { position: u64 },
+    /// The shared log of the realm has not taken a batch, and the journal goes no further.
+    #[error(transparent)]
+    Remote(RemoteFault),
     /// Data was dropped from a segment after the log was opened to be read as it was then.
     #[error("{}: data was dropped from it while it was read; try again", path.display())]
     Rewritten { path: PathBuf },

@@ -75,8 +75,12 @@ impl SegmentHeader {
 
     /// What batches know their journal by.
     pub(super) fn tag(&self) -> u64 {
-        u64::from_le_bytes(*self.journal.first_chunk().expect("16 bytes begin with 8"))
+        tag_of(self.journal)
     }
+}
+
+pub(super) fn tag_of(journal: [u8; 16]) -> u64 {
+    u64::from_le_bytes(*journal.first_chunk().expect("16 bytes begin with 8"))
 }
 
 fn put_tip(to: &mut Vec<u8>, tip: &Tip) {

@@ -13,13 +13,14 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::batch::{BatchBuilder, Tip, TypeNames};
+use super::batch::{BatchBuilder, BatchHeader, RawBatch, Tip, TypeNames};
 use super::building::{BatchBuilding, Dictionary, Note};
 use super::bytes::Malformed;
 use super::dir::{self, numbers_in, path_of, remove_unfinished};
 use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Payload};
 use super::mark::{MarkFile, Marked};
+use super::remote::{RemoteBatch, RemoteFault, RemoteLog};
 use super::segment::{self, FORMAT, SegmentBytes, SegmentHeader, Trailer, read_entry};
 use super::state::{Found, Open, Sealed, State};
 use super::walk::{SegmentWalk, ToRead};
@@ -68,6 +69,8 @@ struct Opened {
 
 /// What the one who appends has.
 struct Pen {
+    /// The shared log of a realm, which takes each batch first.
+    remote: Option<Arc<dyn RemoteLog>>,
     durability: Durability,
     journal: [u8; 16],
     /// None before the first append, and as long as nobody vouches for what is there, since something was lost.
@@ -113,12 +116,26 @@ impl Segments {
         durability: Durability,
         marked: Option<&Marked>,
     ) -> Result<OpenedLog, LogError> {
-        Self::open_if(dir, durability, marked, true)
+        Self::open_if(dir, durability, marked, true, None)
+    }
+
+    /// Opens the local copy of a realm's log, or makes one; all that it lacks comes from the shared log.
+    pub(in crate::journal) fn open_copy(
+        dir: &Path,
+        journal: [u8; 16],
+        marked: Option<&Marked>,
+    ) -> Result<OpenedLog, LogError> {
+        Self::open_if(dir, Durability::Relaxed, marked, true, Some(journal))
+    }
+
+    /// From here on, each batch goes to the shared log first.
+    pub(in crate::journal) fn append_through(&self, remote: Arc<dyn RemoteLog>) {
+        self.pen.as_ref().expect("who only reads appends nothing").lock().remote = Some(remote);
     }
 
     /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`BatchLog::close`].
     pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<OpenedLog, LogError> {
-        Self::open_if(dir, Durability::Commit, None, false)
+        Self::open_if(dir, Durability::Commit, None, false, None)
     }
 
     /// Whether there is a log in `dir`.
@@ -131,6 +148,7 @@ impl Segments {
         durability: Durability,
         marked: Option<&Marked>,
         is_checked: bool,
+        named: Option<[u8; 16]>,
     ) -> Result<OpenedLog, LogError> {
         let log_dir = dir.join("log");
         let Found { mut state, cut, stillborn, last: _ } = Found::look(&log_dir)?;
@@ -139,7 +157,7 @@ impl Segments {
             forgiven = state.check(marked)?;
         }
         // A log that has no batch yet may have a mark.
-        let known = state.journal().or(marked.map(|marked| marked.journal));
+        let known = state.journal().or(marked.map(|marked| marked.journal)).or(named);
         let journal = known.unwrap_or_else(|| *uuid::Uuid::new_v4().as_bytes());
         let mut reserved = 0;
         if let Some(open) = &mut state.open {
@@ -149,6 +167,7 @@ impl Segments {
         }
         let is_new = marked.is_none() || !log_dir.is_dir();
         let mut pen = Pen {
+            remote: None,
             durability,
             journal,
             mark: None,
@@ -317,7 +336,7 @@ impl Segments {
     }
 
     /// Makes the segment that grows a sealed one, and begins another.
-    fn begin_segment(&self, pen: &mut Pen) -> Result<(), LogError> {
+    fn begin_segment(&self, pen: &mut Pen, format: u8) -> Result<(), LogError> {
         let (tip, last) = {
             let state = self.state.read();
             let open = state.open.as_ref();
@@ -327,7 +346,7 @@ impl Segments {
         pen.has_failed = true;
         self.trim(pen)?;
         self.seal_open()?;
-        let header = SegmentHeader { format: FORMAT, number: last + 1, journal: pen.journal, before: tip };
+        let header = SegmentHeader { format, number: last + 1, journal: pen.journal, before: tip };
         let path = path_of(&self.dir, header.number);
         let made = OpenOptions::new().read(true).write(true).create_new(true).open(&path).and_then(|file| {
             file.write_all_at(&header.to_bytes(), 0)?;
@@ -341,6 +360,130 @@ impl Segments {
         (pen.dictionary, pen.reserved) = (None, length);
         self.state.write().open = Some(Open { header, file, path, length, unsound: 0, directory });
         pen.has_failed = false;
+        Ok(())
+    }
+
+    /// Writes a batch behind the others. `note` has the directory name what is in the batch, which begins at a place in the file.
+    fn write(
+        &self,
+        pen: &mut Pen,
+        bytes: &[u8],
+        head: &BatchHeader,
+        note: impl FnOnce(&mut SegmentDirectory, u64) -> Result<(), LogError>,
+    ) -> Result<Tip, LogError> {
+        pen.has_failed = true;
+        let (file, path, length) = {
+            let state = self.state.read();
+            let open = state.open.as_ref().expect("a batch was begun in it");
+            (Arc::clone(&open.file), open.path.clone(), open.length)
+        };
+        // One that was cut short would be made as long again by the write, with a hole in it, and nobody would see that.
+        if file.metadata().map_err(io_at(&path))?.len() < length {
+            return Err(LogError::Damaged { path, why: "it was cut short".into() });
+        }
+        pen.reserve(&file, length + bytes.len() as u64);
+        file.write_all_at(bytes, length).map_err(io_at(&path))?;
+        fail::point("before-commit");
+        if pen.durability == Durability::Commit {
+            file.sync_data().map_err(io_at(&path))?;
+        }
+        fail::point("committed");
+        let tip = head.tip();
+        if let Some(mark) = &mut pen.mark {
+            mark.write(&tip).map_err(io_at(&self.dir))?;
+        }
+        {
+            let mut state = self.state.write();
+            let open = state.open.as_mut().expect("nobody else begins or seals one");
+            note(&mut open.directory, length)?;
+            open.length += bytes.len() as u64;
+            state.tip = tip;
+        }
+        pen.has_failed = false;
+        Ok(tip)
+    }
+
+    /// Appends a batch of the shared log as it is. One that is not what follows here is refused, and nothing is changed.
+    pub(in crate::journal) fn append_copy(&self, bytes: &[u8], format: u8) -> Result<Tip, LogError> {
+        let mut pen = self.pen.as_ref().expect("who only reads appends nothing").lock();
+        pen.check(&self.dir)?;
+        pen.tidy(&self.dir, &self.state.read())?;
+        let refused = |Malformed(why)| {
+            let why = format!("the shared log has another batch than the one that follows here: {why}");
+            LogError::Damaged { path: self.dir.clone(), why }
+        };
+        let batch = RawBatch::first(bytes).map_err(refused)?;
+        let (before, open, sealed) = {
+            let state = self.state.read();
+            let number = |sealed: &Sealed| sealed.header.number;
+            (state.tip, state.open.as_ref().map(|open| open.header.number), state.sealed.last().map_or(0, number))
+        };
+        let segment = batch.header.segment;
+        let begins_segment = segment == open.unwrap_or(sealed) + 1;
+        if batch.length() != bytes.len() || !(begins_segment || open == Some(segment)) {
+            return Err(refused(Malformed("a batch is of another segment or length")));
+        }
+        if format > FORMAT {
+            return Err(refused(Malformed("it was written by a newer version of Theater")));
+        }
+        batch.check(&before, segment, segment::tag_of(pen.journal)).map_err(refused)?;
+        if begins_segment {
+            self.begin_segment(&mut pen, format)?;
+        }
+        // What is put together from here on begins with what this batch has brought.
+        pen.dictionary = None;
+        let tip = self.write(&mut pen, bytes, &batch.header, |directory, length| {
+            let at = usize::try_from(length).expect("a segment is far below 4 GiB");
+            segment::note_batch(directory, at, &batch).map_err(refused)
+        })?;
+        Ok(tip)
+    }
+
+    /// How often each sealed segment was written anew.
+    pub(in crate::journal) fn generations(&self) -> Vec<(u32, u32)> {
+        let state = self.state.read();
+        state.sealed.iter().map(|sealed| (sealed.header.number, sealed.generation)).collect()
+    }
+
+    /// Puts the batches of the shared log, from which data was dropped there, in the place of a sealed segment.
+    pub(in crate::journal) fn replace(
+        &self,
+        number: u32,
+        generation: u32,
+        batches: &[Vec<u8>],
+    ) -> Result<(), LogError> {
+        let path = path_of(&self.dir, number);
+        let damaged = damaged_at(&path);
+        let (header, after) = {
+            let state = self.state.read();
+            let sealed = state.sealed.iter().find(|sealed| sealed.header.number == number);
+            let sealed = sealed.ok_or_else(|| damaged(Malformed("it is to be written anew, and is not sealed")))?;
+            (sealed.header, sealed.after)
+        };
+        let (mut tip, mut whole) = (header.before, Vec::new());
+        for bytes in batches {
+            let batch = RawBatch::first(bytes).map_err(&damaged)?;
+            batch.check(&tip, number, header.tag()).map_err(&damaged)?;
+            tip = batch.header.tip();
+            whole.push((batch.header, bytes.clone()));
+        }
+        if tip != after {
+            return Err(damaged(Malformed("the shared log has other batches in it")));
+        }
+        self.put_anew(&path, &Edited { header, batches: whole, generation, changed: Vec::new() })
+    }
+
+    /// Writes a sealed segment anew.
+    fn put_anew(&self, path: &Path, edited: &Edited) -> Result<(), LogError> {
+        let Edited { header, batches, generation, .. } = edited;
+        segment::write_anew(path, *header, batches, *generation).map_err(io_at(path))?;
+        let mut state = self.state.write();
+        if let Some(sealed) = state.sealed.iter_mut().find(|sealed| sealed.header.number == header.number) {
+            sealed.generation = *generation;
+        }
+        drop(state);
+        // Who still reads the old file holds it until then.
+        self.opened.lock().retain(|opened| opened.number != header.number);
         Ok(())
     }
 
@@ -382,7 +525,7 @@ impl BatchLog for Segments {
         // What is appended has the newest format, and a segment has one.
         let is_full = |open: &Open| open.length >= SEGMENT_BYTES || open.header.format < FORMAT;
         if self.state.read().open.as_ref().is_none_or(is_full) {
-            self.begin_segment(&mut pen)?;
+            self.begin_segment(&mut pen, FORMAT)?;
         }
         let state = self.state.read();
         let open = state.open.as_ref().expect("a full one has a successor");
@@ -393,46 +536,31 @@ impl BatchLog for Segments {
 
     fn append(&self, batch: BatchBuilding, sum: [u8; 16]) -> Result<Tip, LogError> {
         let mut pen = self.pen.as_ref().expect("who only reads appends nothing").lock();
-        let BatchBuilding { builder, dictionary, notes, segment: _ } = batch;
-        let (file, path, length, header) = {
-            let state = self.state.read();
-            let open = state.open.as_ref().expect("a batch was begun in it");
-            (Arc::clone(&open.file), open.path.clone(), open.length, open.header)
-        };
         pen.check(&self.dir)?;
-        let (bytes, head) = builder.finish(header.number, header.tag(), sum);
+        let BatchBuilding { builder, dictionary, notes, segment: _ } = batch;
+        let header = self.state.read().open.as_ref().expect("a batch was begun in it").header;
+        let epoch = pen.remote.as_ref().map_or(0, |remote| remote.epoch());
+        let (bytes, head) = builder.finish(header.number, header.tag(), epoch, sum);
         pen.has_failed = true;
-        // One that was cut short would be made as long again by the write, with a hole in it, and nobody would see that.
-        if file.metadata().map_err(io_at(&path))?.len() < length {
-            return Err(LogError::Damaged { path, why: "it was cut short".into() });
+        if let Some(remote) = &pen.remote {
+            let tip = head.tip();
+            let (segment, format, position, digest) = (header.number, header.format, tip.position, tip.digest);
+            let batch = RemoteBatch { number: tip.batch, segment, format, position, digest, bytes: &bytes };
+            remote.append(&batch).map_err(LogError::Remote)?;
+            fail::point("appended-remotely");
         }
-        pen.reserve(&file, length + bytes.len() as u64);
-        file.write_all_at(&bytes, length).map_err(io_at(&path))?;
-        fail::point("before-commit");
-        if pen.durability == Durability::Commit {
-            file.sync_data().map_err(io_at(&path))?;
-        }
-        fail::point("committed");
-        let tip = head.tip();
-        if let Some(mark) = &mut pen.mark {
-            mark.write(&tip).map_err(io_at(&self.dir))?;
-        }
-        pen.has_failed = false;
-        {
-            let mut state = self.state.write();
-            let open = state.open.as_mut().expect("nobody else begins or seals one");
+        let tip = self.write(&mut pen, &bytes, &head, |directory, length| {
             for (note, within) in notes {
                 let at = u32::try_from(length + within as u64).expect("a segment is far below 4 GiB");
                 match note {
-                    Note::Event => open.directory.events.push(at),
-                    Note::Name(text) => _ = open.directory.names.add(&text),
-                    Note::Blob(name) => _ = open.directory.blobs.insert(name, at),
-                    Note::State(actor, sequence) => _ = open.directory.states.insert((actor, sequence), at),
+                    Note::Event => directory.events.push(at),
+                    Note::Name(text) => _ = directory.names.add(&text),
+                    Note::Blob(name) => _ = directory.blobs.insert(name, at),
+                    Note::State(actor, sequence) => _ = directory.states.insert((actor, sequence), at),
                 }
             }
-            open.length += bytes.len() as u64;
-            state.tip = tip;
-        }
+            Ok(())
+        })?;
         (pen.dictionary, pen.room) = (Some(dictionary), bytes);
         Ok(tip)
     }
@@ -557,33 +685,49 @@ impl BatchLog for Segments {
         pen.tidy(&self.dir, &self.state.read())?;
         let has_any = |open: &Open| open.length > segment::HEADER_BYTES as u64;
         let is_due = self.state.read().open.as_ref().is_some_and(has_any);
-        if is_due { self.begin_segment(&mut pen) } else { Ok(()) }
+        if is_due { self.begin_segment(&mut pen, FORMAT) } else { Ok(()) }
     }
 
     fn rewrite(&self, number: u32, edit: &mut dyn FnMut(&Entry<'_>) -> Option<Remains>) -> Result<(), LogError> {
         let path = path_of(&self.dir, number);
         let sealed = self.state.read().sealed.iter().find(|sealed| sealed.header.number == number).map(Sealed::ends);
         let (after, generation) = sealed.expect("only a sealed segment is written anew");
-        let generation = generation + 1;
         let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
-        let (mut names, mut batches) = (TypeNames::default(), Vec::new());
+        let (mut names, mut batches, mut changed) = (TypeNames::default(), Vec::new(), Vec::new());
         let walked = bytes.walk(|_, batch| {
-            batches.push(segment::edited(batch, &mut names, edit)?);
+            let edited = segment::edited(batch, &mut names, edit)?;
+            changed.push(edited.0.crc != batch.header.crc);
+            batches.push(edited);
             Ok(())
         });
         let walked = walked.map_err(damaged_at(&path))?;
         if walked.tip != after {
             return Err(damaged_behind(&path, walked.end)(Malformed("a batch does not check")));
         }
-        segment::write_anew(&path, bytes.header, &batches, generation).map_err(io_at(&path))?;
-        let mut state = self.state.write();
-        if let Some(sealed) = state.sealed.iter_mut().find(|sealed| sealed.header.number == number) {
-            sealed.generation = generation;
+        let edited = Edited { header: bytes.header, batches, generation: generation + 1, changed };
+        let remote = self.pen.as_ref().and_then(|pen| pen.lock().remote.clone());
+        if let Some(remote) = remote {
+            edited.send(&*remote).map_err(LogError::Remote)?;
         }
-        drop(state);
-        // Who still reads the old file holds it until then.
-        self.opened.lock().retain(|opened| opened.number != number);
-        Ok(())
+        self.put_anew(&path, &edited)
+    }
+}
+
+/// A sealed segment, as it is to be written anew.
+struct Edited {
+    header: SegmentHeader,
+    batches: Vec<(BatchHeader, Vec<u8>)>,
+    generation: u32,
+    /// Which of them are not what they were.
+    changed: Vec<bool>,
+}
+
+impl Edited {
+    /// Puts what has changed into the shared log.
+    fn send(&self, remote: &dyn RemoteLog) -> Result<(), RemoteFault> {
+        let changed = self.batches.iter().zip(&self.changed).filter(|(_, changed)| **changed);
+        let batches: Vec<(u64, &[u8])> = changed.map(|((head, bytes), _)| (head.tip().batch, &bytes[..])).collect();
+        remote.rewrite(self.header.number, self.generation, &batches)
     }
 }
 
