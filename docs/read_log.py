@@ -222,7 +222,7 @@ def read_batch(data: bytes, at: int, segment: int, journal: bytes, before: Tip) 
         raise Wrong("no batch begins here")
     length = read.u32()
     belongs = (read.u32(), read.take(8))
-    epoch = read.u32()
+    read.u32()  # the epoch of the realm's owner
     number, first, events, count = read.u64(), read.u64(), read.u32(), read.u32()
     standing, digest, crc = read.take(16), read.take(20), read.u32()
     end = at + BATCH + length
@@ -230,7 +230,7 @@ def read_batch(data: bytes, at: int, segment: int, journal: bytes, before: Tip) 
         raise Wrong("a batch ends too early")
     if crc32c(data[at : at + BATCH - 4] + data[at + BATCH : end]) != crc:
         raise Wrong("the checksum of a batch does not fit")
-    if belongs != (segment, journal[:8]) or epoch != 0:
+    if belongs != (segment, journal[:8]):
         raise Wrong("a batch is of another segment or journal")
     if (number, first) != (before.batch + 1, before.position + 1):
         raise Wrong("a batch does not follow the one before it")

@@ -7,6 +7,7 @@ mod net;
 mod chain;
 mod manifest;
 mod journal;
+mod realm;
 mod system;
 mod guest;
 mod promise;
@@ -14,13 +15,9 @@ mod handlers;
 mod actor;
 mod theater;
 mod server;
-#[cfg(feature = "cli")]
 mod telemetry;
-#[cfg(feature = "cli")]
 mod config;
-#[cfg(feature = "cli")]
 mod build;
-#[cfg(feature = "cli")]
 mod rehearsal;
 #[cfg(feature = "cli")]
 pub mod cli;

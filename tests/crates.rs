@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// The crates of the default build, this one among them, may be so many. Raise it for a reason that you write into
 /// ARCHITECTURE.md.
-const MOST_CRATES: usize = 194;
+const MOST_CRATES: usize = 201;
 /// A library without the command line.
 const MOST_CRATES_OF_THE_LIBRARY: usize = 175;
 

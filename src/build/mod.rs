@@ -6,6 +6,8 @@
 //! here. An interpreter's component wants WASI; it is composed with a shim ([`compose`]), so that all that it learns from
 //! outside is recorded.
 
+#![cfg(feature = "cli")]
+
 mod compose;
 mod error;
 mod inputs;

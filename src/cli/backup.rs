@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::cluster::readable_dir;
 use super::config::refused;
 use super::connect::{answered, ask, connect};
 use super::show::{line, print_json, say};
@@ -44,7 +45,7 @@ pub(super) struct RestoreArgs {
 
 pub(super) fn backup(args: &BackupArgs) -> Done {
     let from = match &args.data_dir {
-        Some(dir) => dir.clone(),
+        Some(dir) => readable_dir(dir)?,
         None => of_the_runtime(&args.remote)?,
     };
     let to = &args.backup;

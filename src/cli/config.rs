@@ -44,6 +44,18 @@ pub(super) struct Flags {
     /// The address at which Prometheus finds the metrics, or `off` [default: off]
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<String>,
+    /// The PostgreSQL servers that keep the realm, as postgres://user@host,host/database; then this node is one of several
+    #[arg(long, value_name = "URL")]
+    cluster: Option<String>,
+    /// The realm that this node owns or follows, in a cluster
+    #[arg(long, value_name = "NAME")]
+    realm: Option<String>,
+    /// The name of this node, in a cluster [default: the name of the machine]
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Accept a database server without a synchronous standby: its loss loses what was acknowledged [default: false]
+    #[arg(long, value_name = "BOOLEAN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    single_server: Option<String>,
     /// The URL of a collector of OpenTelemetry (OTLP over HTTP), such as http://127.0.0.1:4318, or `off` [default: off]
     #[arg(long, value_name = "URL")]
     telemetry_endpoint: Option<String>,
@@ -68,6 +80,10 @@ impl Flags {
             ("management.tls_certificate", self.tls_certificate.clone()),
             ("management.tls_key", self.tls_key.clone()),
             ("metrics.listen", self.metrics_listen.clone()),
+            ("cluster.url", self.cluster.clone()),
+            ("cluster.realm", self.realm.clone()),
+            ("cluster.node", self.node.clone()),
+            ("cluster.single_server", self.single_server.clone()),
             ("telemetry.endpoint", self.telemetry_endpoint.clone()),
             ("logging.filter", self.log.clone()),
             ("logging.format", self.log_format.clone()),
@@ -133,6 +149,7 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
     // Settings that contradict each other are reported here too, and not only by a start.
     settings.server().map(drop).map_err(refused)?;
     settings.retention().map(drop).map_err(refused)?;
+    settings.cluster().map(drop).map_err(refused)?;
     settings.telemetry().map(drop).map_err(refused)
 }
 
@@ -149,6 +166,7 @@ fn shown(in_force: &InForce) -> Option<String> {
             | Kind::Switch
             | Kind::Share
             | Kind::Collector
+            | Kind::Cluster
             | Kind::Word(_)
             | Kind::Secret,
             value,

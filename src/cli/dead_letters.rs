@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 
+use super::cluster::readable_dir;
 use super::connect::{answered, ask, connect, find};
 use super::past::find_row;
 use super::show::{self, print_json, say};
@@ -51,7 +52,7 @@ pub(super) fn dead_letters(args: &DeadLettersArgs) -> Done {
         return send(args);
     }
     let letters = match &args.data_dir {
-        Some(dir) => on_disk(dir, args.actor.as_deref())?,
+        Some(dir) => on_disk(&readable_dir(dir)?, args.actor.as_deref())?,
         None => of_a_runtime(&args.remote, args.actor.as_deref())?,
     };
     if args.remote.json {

@@ -21,6 +21,9 @@ pub(super) struct DoctorArgs {
     /// The configuration file, which says how many connections there may be [default: theater.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none())]
     config: Option<PathBuf>,
+    /// Look at the database servers of a cluster instead: postgres://user@host,host/database
+    #[arg(long, value_name = "URL", conflicts_with = "actors")]
+    cluster: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,6 +67,9 @@ impl Check {
 }
 
 pub(super) fn doctor(args: &DoctorArgs) -> Done {
+    if let Some(url) = &args.cluster {
+        return super::cluster::examine(url, args.config.as_deref(), args.json);
+    }
     let settings = Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?;
     let checks = checks(args.actors, settings.management_limits().connections as u64);
     let holds = checks.iter().map(|check| check.holds).min().unwrap_or(0);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use crossbeam_channel::bounded;
 
+use super::cluster::{check_is_directory, readable_dir};
 use super::connect::{answered, ask, connect, find};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
@@ -149,6 +150,7 @@ fn foreseen_in(
     actor: &str,
     foresee: impl FnOnce(&JournalReader, ActorKey) -> Result<DataToDrop, journal::DropError>,
 ) -> Result<DataToDrop, Failure> {
+    let dir = &*readable_dir(dir)?;
     let reader = journal::open_to_read(dir).map_err(Failure::no)?;
     let row = super::past::find_row(&reader, actor, dir)?;
     foresee(&reader, row.actor).map_err(Failure::no)
@@ -171,6 +173,7 @@ fn in_directory(
     actor: &str,
     forget: impl FnOnce(&JournalHandle, &JournalReader, ActorKey) -> Result<DataDropped, journal::DropError>,
 ) -> Result<DataDropped, Failure> {
+    check_is_directory(dir)?;
     // Opening a journal makes one if there is none; a new journal holds nothing to drop, so an existing one is required.
     drop(journal::open_to_read(dir).map_err(Failure::no)?);
     crate::theater::upgrade(dir).map_err(Failure::no)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::cluster::readable_dir;
 use super::output::{Output, named};
 use super::past::ActorHistory;
 use super::show::{self, print_json, say};
@@ -92,7 +93,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
 
 pub(super) fn verify(args: &VerifyArgs) -> Done {
     let path = match (&args.chain, &args.journal) {
-        (_, Some(dir)) => return verify_journal(dir, args.json),
+        (_, Some(dir)) => return verify_journal(&readable_dir(dir)?, args.json),
         (Some(chain), None) => chain,
         (None, None) => unreachable!("clap asks for one of them"),
     };

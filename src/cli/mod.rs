@@ -6,6 +6,7 @@
 mod backup;
 mod build;
 mod check;
+mod cluster;
 mod completions;
 mod config;
 mod connect;
@@ -211,6 +212,12 @@ enum Command {
     Test(test::TestArgs),
     /// Check a manifest and its component, without starting anything
     Check(check::CheckArgs),
+    /// Show the realms of a cluster: which node owns each, which follow, and how far behind they are
+    Realms(cluster::RealmsArgs),
+    /// Hand a realm over to another node
+    Realm(cluster::RealmArgs),
+    /// Prepare the database of a cluster
+    Cluster(cluster::ClusterArgs),
     /// Check whether this machine has room for a number of actors, and say which settings to change
     Doctor(doctor::DoctorArgs),
     /// Print the settings in force, and where each value comes from
@@ -375,6 +382,8 @@ pub fn main() -> ExitCode {
     let done = signals::outlive_files_that_are_too_long()
         .map_err(|error| Failure::no(format!("cannot watch for signals: {error}")))
         .and_then(|()| carry_out(cli.command));
+    // The copy of a realm, for instance.
+    crate::journal::remove_ephemeral();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
@@ -428,6 +437,9 @@ fn carry_out(command: Command) -> Done {
         Command::Dev(args) => dev::dev(&args),
         Command::Test(args) => test::test(&args),
         Command::Check(args) => check::check(&args),
+        Command::Realms(args) => cluster::realms(&args),
+        Command::Realm(args) => cluster::move_realm(&args),
+        Command::Cluster(args) => cluster::cluster(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Config(args) => config::config(&args),
         Command::Console(args) => console::console(&args),

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parking_lot::Mutex;
 
+use super::cluster::readable_dir;
 use super::connect::{answered, ask, chain_length, connect, find};
 use super::sandbox::engine;
 use super::{Done, Failure, Remote};
@@ -120,6 +121,7 @@ impl ActorHistory {
             let id = find(&mut client, actor).map_err(no_file)?.id;
             return Ok(Self::Running { client, id });
         };
+        let dir = &*readable_dir(dir)?;
         let reader = journal::open_to_read(dir).map_err(Failure::no)?;
         let row = find_row(&reader, actor, dir)?;
         Ok(Self::Journal { reader, row })

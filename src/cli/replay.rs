@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use super::cluster::readable_dir;
 use super::config::refused;
 use super::outcomes;
 use super::past::{find_row, read_verified};
@@ -74,7 +75,8 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
             "--compare needs the other build: name it with --component FILE or --manifest MANIFEST",
         ));
     }
-    match (&args.journal, &args.subject) {
+    let journal = args.journal.as_deref().map(readable_dir).transpose()?;
+    match (journal.as_deref(), &args.subject) {
         (Some(dir), None) if args.until.is_none() && !args.compare => whole_journal(args, dir, component),
         (Some(_), None) => Err(Failure::no("name the actor: --until and --compare are for one chain")),
         (Some(dir), Some(subject)) => {
@@ -82,11 +84,11 @@ pub(super) fn replay(args: &ReplayArgs) -> Done {
             let row = find_row(&reader, subject, dir)?;
             let recording = Recording::of_journal(reader.clone(), row.actor);
             let snapshots = args.verify_snapshots.then(|| Snapshots::of(reader, &row)).transpose()?;
-            one_chain(args, &recording, component.as_deref(), given, snapshots)
+            one_chain(args, &recording, component.as_deref(), given, snapshots, Some(dir))
         }
         (None, Some(path)) => {
             let recording = Recording::of_file(read_verified(Path::new(path))?);
-            one_chain(args, &recording, component.as_deref(), given, None)
+            one_chain(args, &recording, component.as_deref(), given, None, None)
         }
         (None, None) => unreachable!("clap asks for one of them"),
     }
@@ -98,8 +100,9 @@ fn one_chain(
     component: Option<&[u8]>,
     given: Option<GivenManifest>,
     mut snapshots: Option<Snapshots>,
+    dir: Option<&Path>,
 ) -> Done {
-    let engine = engine(args.journal.as_deref())?;
+    let engine = engine(dir)?;
     if let Some(component) = component.filter(|_| args.outcomes) {
         let other = given.map(|given| given.other).unwrap_or_default();
         return compare_by_outcomes(args, &engine, recording, component, &other);

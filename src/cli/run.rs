@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::cluster;
 use super::config::{Flags, refused};
 use super::serving::{self, Serving};
 use super::{Done, Failure};
@@ -27,12 +28,20 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Done {
     let settings = args.flags.settings().map_err(refused)?;
     let watch = serving::prepare(&settings)?;
-    let actors = manifests(&args.manifests)?.iter().map(ActorSource::from).collect();
+    let actors: Vec<ActorSource> = manifests(&args.manifests)?.iter().map(ActorSource::from).collect();
     let data_dir = (!args.ephemeral).then(|| settings.data_dir());
+    if let Some(realm) = settings.realm().map_err(refused)? {
+        if args.ephemeral || args.accept_loss {
+            let why = "a node of a cluster keeps a copy of its realm, and the cluster has what counts: --ephemeral and --accept-loss \
+                       do not go with --cluster";
+            return Err(Failure::usage(why));
+        }
+        return cluster::run_node(&settings, &realm, actors, &watch);
+    }
     if args.accept_loss {
         super::repair::accept_what_is_lost(&settings.data_dir())?;
     }
-    let Some(serving) = Serving::start(&settings, actors, data_dir, &watch)? else { return Ok(()) };
+    let Some(serving) = Serving::start(&settings, actors, data_dir, None, &watch)? else { return Ok(()) };
     serving.announce()?;
     serving.until_it_ends()
 }

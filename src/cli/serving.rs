@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::config::refused;
 use super::signals::Watch;
@@ -12,6 +13,7 @@ use crate::base::text::one_line;
 use crate::base::{futexes, memory, thread};
 use crate::config::Settings;
 use crate::handlers::Handlers;
+use crate::journal::RemoteLog;
 use crate::manifest::ActorSource;
 use crate::server::{BoundListener, BoundMetrics, BoundServer, MetricsServer, ServingListener, TheaterServer};
 use crate::system::{ActorInfo, TheaterHandle};
@@ -47,6 +49,7 @@ impl Serving {
         settings: &Settings,
         actors: Vec<ActorSource>,
         data_dir: Option<PathBuf>,
+        shared_log: Option<Arc<dyn RemoteLog>>,
         watch: &Watch,
     ) -> Result<Option<Self>, Failure> {
         let config = Config {
@@ -59,6 +62,7 @@ impl Serving {
             actors,
             handlers: Handlers::default(),
             secrets: settings.secrets(),
+            shared_log,
         };
         // The management server is bound before any actor begins: otherwise a runtime could start that nobody can control.
         let bound = BoundServer::bind(settings.server().map_err(refused)?).map_err(Failure::no)?;
@@ -162,7 +166,7 @@ fn roots_failed(failed: &[ActorInfo]) -> String {
     format!("every root actor has ended, and not all of them in order: {} (exit_when_roots_failed)", named.join("; "))
 }
 
-fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {
+pub(super) fn bind_metrics(address: SocketAddr) -> Result<BoundMetrics, Failure> {
     if !address.ip().is_loopback() {
         log::warn!("the metrics at {address} can be read by whoever reaches it");
     }

@@ -53,6 +53,15 @@ impl Watch {
         *self.0.theater.lock() = Some(theater.clone());
     }
 
+    /// Shuts the runtime down, as the first signal does. None runs before the first actor begins: that one is shut down once it
+    /// does.
+    pub(super) fn end_theater(&self) {
+        self.0.was_asked.store(true, Ordering::Release);
+        if let Some(theater) = self.0.theater.lock().clone() {
+            theater.shutdown();
+        }
+    }
+
     /// Whether a signal has asked for a shutdown.
     pub(super) fn was_asked(&self) -> bool {
         self.0.was_asked.load(Ordering::Acquire)

@@ -3,7 +3,10 @@
 //!
 //! This layer reads and checks values, and turns them into the types that the layers below take. It starts nothing.
 
+#![cfg(feature = "cli")]
+
 mod actors;
+mod cluster;
 mod file;
 mod listeners;
 mod route_limits;
@@ -16,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use cluster::{ClusterOptions, RealmOptions};
 pub(crate) use secrets::NamedSecret;
 pub(crate) use setting::{Kind, SETTINGS, Setting};
 

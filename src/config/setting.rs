@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use crate::base::limits::{Declared, DeclaredSetting, Limits, ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
+use crate::net::postgres::PostgresUrl;
 use crate::telemetry::check_endpoint;
 
 /// Where the management server listens by default.
@@ -49,6 +50,8 @@ pub(crate) enum Kind {
     Share,
     /// The URL of a collector of telemetry.
     Collector,
+    /// The URL of the PostgreSQL servers of a cluster.
+    Cluster,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A secret: never shown, and not allowed in a file.
@@ -118,6 +121,9 @@ impl Setting {
             Kind::Collector => check_endpoint(value).map_err(|why| {
                 format!("\"{key}\" is the URL of a collector, such as http://127.0.0.1:4318, or \"off\": {why}")
             }),
+            Kind::Cluster => {
+                PostgresUrl::parse(value).map(drop).map_err(|why| format!("\"{key}\" is the URL of a cluster: {why}"))
+            }
             Kind::Word(words) if words.contains(&value) => Ok(()),
             Kind::Word(words) => {
                 let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
@@ -138,7 +144,7 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let ceiling = |declared: &Declared| Setting::of_file(declared.ceiling_key, declared.ceiling, range(declared));
     let actors = Limits::ALL.iter().map(default).chain(Limits::ALL.iter().map(ceiling));
     let limits = ManagementLimits::ALL.iter().chain(RuntimeLimits::ALL).map(Setting::of_limit);
-    runtime().into_iter().chain(limits).chain(telemetry()).chain(logging()).chain(actors).collect()
+    runtime().into_iter().chain(cluster()).chain(limits).chain(telemetry()).chain(logging()).chain(actors).collect()
 });
 
 fn runtime() -> Vec<Setting> {
@@ -203,6 +209,25 @@ fn code_cache() -> Option<String> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     caches.join("theater").into_os_string().into_string().ok()
+}
+
+fn cluster() -> [Setting; 7] {
+    let lease = Kind::Number { least: 1_000, most: 600_000 };
+    [
+        Setting::new("cluster.url", &["THEATER_CLUSTER"], Some("--cluster"), None, Kind::Cluster),
+        Setting::new("cluster.realm", &["THEATER_REALM"], Some("--realm"), None, Kind::Text),
+        Setting::new("cluster.node", &["THEATER_NODE"], Some("--node"), None, Kind::Text),
+        Setting::new(
+            "cluster.single_server",
+            &["THEATER_SINGLE_SERVER"],
+            Some("--single-server"),
+            Some("false"),
+            Kind::Switch,
+        ),
+        Setting::new("cluster.lease_ms", &["THEATER_CLUSTER_LEASE_MS"], None, Some("3000"), lease),
+        Setting::new("cluster.password", &["THEATER_CLUSTER_PASSWORD"], None, None, Kind::Secret),
+        Setting::new("cluster.password_file", &["THEATER_CLUSTER_PASSWORD_FILE"], None, None, Kind::Path),
+    ]
 }
 
 fn telemetry() -> [Setting; 6] {

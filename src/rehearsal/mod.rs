@@ -8,6 +8,8 @@
 //!                              what differs            scripted, then simulated
 //! ```
 
+#![cfg(feature = "cli")]
+
 mod expectation;
 mod format;
 mod runner;

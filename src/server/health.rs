@@ -11,6 +11,8 @@ const REASONS: usize = 100;
 
 /// The theater whose health is asked for.
 pub(super) enum Subject<'a> {
+    /// There is none, because another node owns the realm; the text says which.
+    Elsewhere(String),
     /// The journal is being opened, or the actors are being read.
     Nothing,
     /// Its actors are being started.
@@ -21,6 +23,7 @@ pub(super) enum Subject<'a> {
 /// Whether the process works. One that starts works, however long that takes.
 pub(super) fn liveness(subject: &Subject<'_>, verbose: bool) -> WireResponse {
     match subject {
+        Subject::Elsewhere(owner) => told(&[HealthCheck::well("realm", owner.as_str())], verbose),
         Subject::Nothing | Subject::Starting(_) => told(&[HealthCheck::well("start", STARTING)], verbose),
         Subject::Started(theater) => told(&theater.liveness(), verbose),
     }
@@ -30,6 +33,7 @@ pub(super) fn liveness(subject: &Subject<'_>, verbose: bool) -> WireResponse {
 pub(super) fn readiness(subject: &Subject<'_>, verbose: bool) -> WireResponse {
     let starting = HealthCheck::ill("start", STARTING);
     match subject {
+        Subject::Elsewhere(owner) => told(&[HealthCheck::ill("realm", owner.as_str())], verbose),
         Subject::Nothing => told(&[starting], verbose),
         Subject::Starting(theater) => told(&[vec![starting], theater.readiness()].concat(), verbose),
         Subject::Started(theater) => {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::health::{self, Subject};
 use super::prometheus;
 use crate::base::places::Places;
@@ -36,6 +38,8 @@ pub struct MetricsServer {
 struct Observed {
     theater: OnceLock<TheaterHandle>,
     has_started: AtomicBool,
+    /// Which node to ask, while this one follows a realm.
+    elsewhere: Mutex<Option<String>>,
     scrapes: Places,
 }
 
@@ -91,6 +95,11 @@ impl MetricsServer {
         let _ = self.observed.theater.set(theater.clone());
     }
 
+    /// This node has no theater, because another one owns the realm: `owner` says which.
+    pub(crate) fn follows(&self, owner: String) {
+        *self.observed.elsewhere.lock() = Some(owner);
+    }
+
     /// Every start is done.
     pub(crate) fn has_started(&self) {
         self.observed.has_started.store(true, Ordering::Release);
@@ -113,6 +122,9 @@ impl Observed {
     }
 
     fn subject(&self) -> Subject<'_> {
+        if let Some(owner) = self.elsewhere.lock().clone() {
+            return Subject::Elsewhere(owner);
+        }
         let has_started = self.has_started.load(Ordering::Acquire);
         self.theater.get().map_or(Subject::Nothing, |theater| match has_started {
             true => Subject::Started(theater),
@@ -121,6 +133,9 @@ impl Observed {
     }
 
     fn metrics(&self) -> WireResponse {
+        if let Some(owner) = &*self.elsewhere.lock() {
+            return WireResponse::text(503, owner, &[]);
+        }
         let Some(theater) = self.theater.get() else {
             return WireResponse::text(503, "the runtime is starting", &[]);
         };

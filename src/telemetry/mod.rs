@@ -16,6 +16,8 @@
 //! | `events`, `sender` | the two threads |
 //! | `otlp`, `collector` | the documents in OTLP's JSON; sending one |
 
+#![cfg(feature = "cli")]
+
 mod collector;
 mod events;
 mod ids;

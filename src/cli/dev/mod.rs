@@ -52,7 +52,7 @@ pub(in crate::cli) fn dev(args: &DevArgs) -> Done {
     tree.also(projects.beyond());
     let actors: Vec<ActorSource> = projects.roots().iter().map(ActorSource::from).collect();
     let data_dir = (!args.ephemeral).then(|| settings.data_dir());
-    let Some(serving) = Serving::start(&settings, actors, data_dir, &watch)? else { return Ok(()) };
+    let Some(serving) = Serving::start(&settings, actors, data_dir, None, &watch)? else { return Ok(()) };
     let theater = serving.handle();
     let requests = requests::show(&theater).map_err(Failure::no)?;
     projects.carry_over(&theater);

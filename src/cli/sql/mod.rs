@@ -52,6 +52,7 @@ use self::states::StatesTable;
 use self::table::SqlTable;
 use self::table_rows::RowsTable;
 use self::timers::TimersTable;
+use super::cluster::readable_dir;
 use super::config::refused as wrong_settings;
 use super::show::say;
 use super::{Done, Failure, file_or_none, stderr};
@@ -90,7 +91,7 @@ pub(super) fn sql(args: &SqlArgs) -> Done {
         Some(statement) => statement.to_owned(),
     };
     let dir = match &args.data_dir {
-        Some(dir) => dir.clone(),
+        Some(dir) => readable_dir(dir)?,
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(wrong_settings)?.data_dir(),
     };
     let source = Arc::new(SqlSource::open(&dir)?);

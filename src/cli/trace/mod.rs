@@ -17,6 +17,7 @@ use clap::Args;
 
 pub(in crate::cli) use collect::trace;
 
+use super::cluster::readable_dir;
 use super::connect::{connect, find};
 use super::past::find_row;
 use super::show::print_json;
@@ -40,6 +41,7 @@ pub(super) struct TraceArgs {
 pub(super) fn show(args: &TraceArgs) -> Done {
     let tree = match &args.data_dir {
         Some(dir) => {
+            let dir = &*readable_dir(dir)?;
             let reader = journal::open_to_read(dir).map_err(Failure::no)?;
             let actor = find_row(&reader, &args.actor, dir)?.actor.id;
             trace(&mut source::DirectoryEvents::of(reader)?, actor, args.event)?

@@ -1,0 +1,56 @@
+//! A realm in place of a data directory: commands that read a journal take `postgres://user@host/database#realm`, and read a
+//! copy of all that the shared log holds.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::super::Failure;
+use super::options_of;
+use crate::config::ClusterOptions;
+use crate::journal::DataDir;
+use crate::realm::{self, Follower, Node, NodeId};
+
+/// The temporary directories of copies: they go when the process ends.
+static HELD: Mutex<Vec<DataDir>> = Mutex::new(Vec::new());
+
+/// The directory to read for what a person has named: itself, or, where that is a realm, a copy of it. The copy is removed when
+/// the process ends.
+pub(in crate::cli) fn readable_dir(named: &Path) -> Result<PathBuf, Failure> {
+    let Some((url, realm)) = realm_in(named)? else { return Ok(named.to_owned()) };
+    let ClusterOptions { cluster, realm } = options_of(Some(url), None, Some(realm))?;
+    let realm = realm.expect("it was given");
+    let journal = realm::journal_of(&cluster, &realm).map_err(Failure::no)?;
+    let outer = DataDir::ephemeral().map_err(Failure::no)?;
+    let dir = outer.path().join("realm");
+    HELD.lock().push(outer);
+    let copy = DataDir::open(&dir).map_err(Failure::no)?;
+    let node = Node { realm, id: NodeId::new("reader").map_err(Failure::no)?, address: String::new() };
+    let follower = Follower::begin(&cluster, &node, Duration::MAX, journal, copy, &|_| ()).map_err(Failure::no)?;
+    follower.copy_all().map_err(Failure::no)?;
+    Ok(dir)
+}
+
+/// Refuses a realm where data of a directory is to be changed: its owner does that.
+pub(in crate::cli) fn check_is_directory(named: &Path) -> Result<(), Failure> {
+    match realm_in(named)? {
+        None => Ok(()),
+        Some((_, realm)) => Err(Failure::no(format!(
+            "the realm {realm} is changed by the node that owns it: leave --data-dir out, and name that node's management server \
+             with --server (see `theater realms`)"
+        ))),
+    }
+}
+
+/// The URL of the cluster and the name of the realm, if this is no directory.
+fn realm_in(named: &Path) -> Result<Option<(String, String)>, Failure> {
+    let Some(text) = named.to_str().filter(|text| text.starts_with("postgres://") || text.starts_with("postgresql://"))
+    else {
+        return Ok(None);
+    };
+    match text.rsplit_once('#') {
+        Some((url, realm)) => Ok(Some((url.to_owned(), realm.to_owned()))),
+        None => Err(Failure::usage(format!("which realm? Write {text}#REALM"))),
+    }
+}

@@ -1,0 +1,83 @@
+//! Nodes of a cluster, and what an operator asks of one: `theater run --cluster`, `theater cluster init`, `theater realms`,
+//! `theater realm move`.
+
+mod copy;
+mod node;
+mod realms;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+pub(super) use copy::{check_is_directory, readable_dir};
+pub(super) use node::run_node;
+pub(super) use realms::{RealmArgs, RealmsArgs, move_realm, realms};
+
+use super::config::refused;
+use super::show::{line, print_json, say, visible};
+use super::{Done, Failure, file_or_none};
+use crate::config::{ClusterOptions, Settings};
+use crate::realm::{self, Cluster, Examined};
+
+/// How to reach a cluster.
+#[derive(Args, Clone)]
+pub(super) struct ClusterFlags {
+    /// The PostgreSQL servers of the cluster, as postgres://user@host,host/database [default: that of theater.toml]
+    #[arg(long, value_name = "URL", help_heading = "Cluster")]
+    cluster: Option<String>,
+    /// The configuration file [default: theater.toml, if it exists]
+    #[arg(long, value_name = "FILE", env = "THEATER_CONFIG", value_parser = file_or_none(), help_heading = "Cluster")]
+    config: Option<PathBuf>,
+}
+
+impl ClusterFlags {
+    pub(super) fn cluster(&self) -> Result<Cluster, Failure> {
+        Ok(options_of(self.cluster.clone(), self.config.as_deref(), None)?.cluster)
+    }
+}
+
+fn options_of(url: Option<String>, config: Option<&Path>, realm: Option<String>) -> Result<ClusterOptions, Failure> {
+    let flags = [("cluster.url", url), ("cluster.realm", realm)];
+    let settings = Settings::of_environment(config, &flags).map_err(refused)?;
+    let which =
+        "which cluster? Name it with --cluster postgres://user@host,host/database, or as cluster.url in theater.toml";
+    settings.cluster().map_err(refused)?.ok_or_else(|| Failure::usage(which))
+}
+
+#[derive(Args)]
+pub(super) struct ClusterArgs {
+    #[command(subcommand)]
+    command: ClusterCommand,
+}
+
+#[derive(Subcommand)]
+enum ClusterCommand {
+    /// Make the tables of Theater in the database, if they are not there
+    Init(ClusterFlags),
+}
+
+/// `theater doctor --cluster`: looks at the database servers.
+pub(super) fn examine(url: &str, config: Option<&Path>, json: bool) -> Done {
+    let ClusterOptions { cluster, .. } = options_of(Some(url.to_owned()), config, None)?;
+    let examined = realm::examine(&cluster).map_err(Failure::no)?;
+    let is_well = examined.iter().all(|one| one.is_well);
+    if json {
+        print_json(&serde_json::json!({ "well": is_well, "checks": examined }));
+    } else {
+        for Examined { what, found, remedy, .. } in &examined {
+            line(&format!("{what:<28} {}", visible(found)));
+            remedy.iter().for_each(|remedy| line(&format!("  {remedy}")));
+        }
+    }
+    if is_well { Ok(()) } else { Err(Failure::no(format!("{cluster} does not keep what realms need kept"))) }
+}
+
+pub(super) fn cluster(args: &ClusterArgs) -> Done {
+    let ClusterCommand::Init(flags) = &args.command;
+    let cluster = flags.cluster()?;
+    match realm::init(&cluster).map_err(Failure::no)? {
+        true => say!("{cluster}: the tables are made"),
+        false => say!("{cluster}: the tables are there already"),
+    }
+    Ok(())
+}

@@ -1,0 +1,513 @@
+//! Tests of realms on real PostgreSQL servers: a node that dies, freezes or is cut off, the one that goes on, and what nobody may
+//! lose.
+
+#[path = "support/postgres.rs"]
+mod postgres;
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use postgres::{Database, Three, database};
+use serde_json::{Value, json};
+use support::{Http, Over, Stage, THEATER, code_cache, component, eventually, text, theater};
+
+/// A node: a process that follows a realm, or owns it.
+struct Node {
+    name: String,
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+/// What all nodes of a realm are started with.
+struct Realm {
+    stage: Stage,
+    url: String,
+    manifest: PathBuf,
+    more: Vec<String>,
+}
+
+impl Realm {
+    /// A realm with the actor `probe`.
+    fn of_probe(url: String) -> Self {
+        let stage = Stage::new();
+        let manifest = stage.http_manifest("probe", "probe", "");
+        Self { stage, url, manifest, more: vec!["--single-server".into()] }
+    }
+
+    fn init(&self) {
+        let output = theater(&["cluster", "init", "--cluster", &self.url], None);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    fn dir(&self, node: &str) -> PathBuf {
+        self.stage.path().join(node)
+    }
+
+    fn command(&self, node: &str) -> Command {
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.stage.path().join(format!("{node}.log")));
+        let mut command = Command::new(THEATER);
+        command.arg("run").arg(&self.manifest).args(["--cluster", &self.url, "--realm", "bank", "--node", node]);
+        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(self.dir(node)).args(&self.more);
+        command.current_dir(self.stage.path()).env_remove("THEATER_DATA_DIR").env_remove("RUST_LOG");
+        command.env("THEATER_CODE_CACHE", code_cache()).env("THEATER_CLUSTER_LEASE_MS", "1000");
+        command.stdout(Stdio::piped()).stderr(log.expect("a log"));
+        command
+    }
+
+    fn node(&self, name: &str) -> Node {
+        let mut child = self.command(name).spawn().expect("the binary");
+        let (said, heard) = (Arc::<Mutex<Vec<String>>>::default(), child.stdout.take().expect("piped"));
+        let lines = Arc::clone(&said);
+        std::thread::spawn(move || {
+            BufReader::new(heard)
+                .lines()
+                .map_while(Result::ok)
+                .for_each(|line| lines.lock().expect("whole").push(line));
+        });
+        Node { name: name.into(), child, said }
+    }
+
+    fn log(&self, node: &str) -> String {
+        std::fs::read_to_string(self.stage.path().join(format!("{node}.log"))).unwrap_or_default()
+    }
+
+    /// What `theater run` says when it refuses to start.
+    fn refused(&self, node: &str) -> String {
+        let output = self.command(node).stderr(Stdio::piped()).output().expect("the binary");
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    fn realms(&self) -> Value {
+        let output = theater(&["realms", "--cluster", &self.url, "--json"], None);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")[0].clone()
+    }
+
+    /// The realm in place of a data directory.
+    fn place(&self) -> String {
+        format!("{}#bank", self.url)
+    }
+
+    /// Checks every chain and every link between them, as the cluster has them.
+    fn verify(&self) {
+        let output = theater(&["verify", "--journal", &self.place()], None);
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    }
+
+    fn replay(&self) {
+        let output = theater(&["replay", "--journal", &self.place()], None);
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+impl Node {
+    /// The lines since it last said what realm it belongs to: the process becomes itself anew when it loses that.
+    fn lines(&self) -> Vec<String> {
+        let said = self.said.lock().expect("whole");
+        let begun = said.iter().rposition(|line| line.starts_with("realm ")).unwrap_or(0);
+        said[begun..].to_vec()
+    }
+
+    fn has_said(&self, words: &str) -> bool {
+        self.lines().iter().any(|line| line.starts_with(words))
+    }
+
+    fn until(self, words: &str, realm: &Realm) -> Self {
+        let deadline = Instant::now() + support::PATIENCE;
+        while !self.has_said(words) {
+            let all = (self.lines(), realm.log(&self.name));
+            assert!(Instant::now() < deadline, "{} does not say {words:?}: {all:?}", self.name);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self
+    }
+
+    fn owns(self, realm: &Realm) -> Self {
+        self.until("ready", realm)
+    }
+
+    fn follows(self, realm: &Realm) -> Self {
+        self.until("following", realm)
+    }
+
+    /// Where its first actor serves HTTP, once it owns the realm.
+    fn http_if_any(&self) -> Option<SocketAddr> {
+        let lines = self.lines();
+        if !lines.iter().any(|line| line == "ready") {
+            return None;
+        }
+        let url = lines
+            .iter()
+            .find_map(|line| line.starts_with("actor ").then(|| line.rsplit("http://").next()).flatten())?;
+        url.trim_end_matches('/').parse().ok()
+    }
+
+    fn http(&self) -> SocketAddr {
+        eventually("it serves", || self.http_if_any())
+    }
+
+    fn management(&self) -> SocketAddr {
+        let lines = self.lines();
+        let line = lines.iter().find_map(|line| line.strip_prefix("management")).expect("an address");
+        line.trim().parse().expect("an address")
+    }
+
+    fn cli(&self, args: &[&str]) -> String {
+        let output = theater(args, Some(self.management()));
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    }
+
+    fn request(&self, message: &Value) -> Value {
+        let answer = self.cli(&["request", "probe", &message.to_string(), "--json"]);
+        serde_json::from_str::<Value>(&answer).expect("JSON")["answer"].clone()
+    }
+
+    fn signal(&self, signal: &str) {
+        support::signal(self.child.id(), signal);
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("a status");
+    }
+
+    fn ends(mut self) -> Option<i32> {
+        eventually("the node ends", || self.child.try_wait().expect("a child")).code()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn realm_of_probe(what: &str) -> Option<(Database, Realm)> {
+    let database = database(what)?;
+    let realm = Realm::of_probe(database.url());
+    realm.init();
+    Some((database, realm))
+}
+
+/// Adds one to the count, and returns it.
+fn count(node: &Node) -> u64 {
+    node.request(&json!("count")).as_u64().expect("a number")
+}
+
+#[test]
+fn a_node_takes_a_new_realm_and_another_goes_on_with_it_after_an_orderly_end() {
+    let Some((_database, realm)) = realm_of_probe("an orderly end") else { return };
+    let first = realm.node("first").owns(&realm);
+    assert_eq!(count(&first), 1);
+    first.signal("INT");
+    assert_eq!(first.ends(), Some(0));
+    let second = realm.node("second").owns(&realm);
+    assert_eq!(count(&second), 2);
+    assert_eq!(realm.realms()["owner"], json!("second"));
+    realm.verify();
+    realm.replay();
+}
+
+#[test]
+fn a_follower_goes_on_after_the_owner_was_killed() {
+    let Some((_database, realm)) = realm_of_probe("a kill") else { return };
+    let first = realm.node("first").owns(&realm);
+    let second = realm.node("second").follows(&realm);
+    for expected in 1..=10 {
+        assert_eq!(count(&first), expected);
+    }
+    first.kill();
+    let second = second.owns(&realm);
+    assert_eq!(count(&second), 11);
+    // The one that was killed comes back and follows.
+    let first = realm.node("first").follows(&realm);
+    second.kill();
+    assert_eq!(count(&first.owns(&realm)), 12);
+    realm.verify();
+    realm.replay();
+}
+
+#[test]
+fn an_owner_that_was_frozen_answers_nobody_and_follows() {
+    let Some((_database, realm)) = realm_of_probe("a frozen owner") else { return };
+    let first = realm.node("first").owns(&realm);
+    let second = realm.node("second").follows(&realm);
+    count(&first);
+    let (old, management) = (first.http(), first.management());
+    first.signal("STOP");
+    // Asked while it is frozen: it would have to answer once it goes on.
+    let waiting = std::thread::spawn(move || {
+        let mut http = Http::connect(old);
+        http.try_op(&json!("count")).map(|answer| answer.status)
+    });
+    let second = second.owns(&realm);
+    assert_eq!(count(&second), 2);
+    first.signal("CONT");
+    let first = first.follows(&realm);
+    assert_eq!(waiting.join().expect("no panic"), None, "the former owner answered");
+    assert!(theater(&["list"], Some(management)).status.code() != Some(0), "its management server is gone");
+    assert!(realm.log("first").contains("another node owns the realm bank now"), "{}", realm.log("first"));
+    second.kill();
+    assert_eq!(count(&first.owns(&realm)), 3);
+    realm.verify();
+}
+
+#[test]
+fn a_realm_is_moved_by_an_operator_and_back() {
+    let Some((_database, realm)) = realm_of_probe("a move") else { return };
+    let mut first = realm.node("first").owns(&realm);
+    let mut second = realm.node("second").follows(&realm);
+    for round in 1..=4_u64 {
+        assert_eq!(count(&first), round);
+        eventually("the follower has beaten", || realm.realms()["nodes"].as_array()?.get(1).cloned());
+        let moved = theater(&["realm", "move", "bank", &second.name, "--cluster", &realm.url], None);
+        assert!(moved.status.success(), "{}", text(&moved.stderr));
+        second = second.owns(&realm);
+        first = first.follows(&realm);
+        std::mem::swap(&mut first, &mut second);
+    }
+    for (node, why) in [(first.name.clone(), "owns the realm bank already"), ("third".into(), "no node third")] {
+        let refused = theater(&["realm", "move", "bank", &node, "--cluster", &realm.url], None);
+        assert!(text(&refused.stderr).contains(why), "{}", text(&refused.stderr));
+    }
+    realm.verify();
+}
+
+#[test]
+fn a_server_that_restarts_delays_the_realm_and_loses_nothing() {
+    let Some(programs) = postgres::programs("a server that restarts") else { return };
+    let mut server = postgres::single(&programs);
+    let realm = Realm::of_probe(format!("postgres://postgres@127.0.0.1:{}/postgres", server.port));
+    realm.init();
+    let node = realm.node("first").owns(&realm);
+    count(&node);
+    server.kill();
+    let (management, over) = (node.management(), Arc::new(AtomicBool::new(false)));
+    let waiting = {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || {
+            let answer = theater(&["request", "probe", "\"count\"", "--json"], Some(management));
+            over.store(true, Ordering::Relaxed);
+            answer
+        })
+    };
+    eventually("the outage is said", || realm.log("first").contains("tried again").then_some(()));
+    assert!(!over.load(Ordering::Relaxed), "nothing is acknowledged meanwhile");
+    server.start(&[]);
+    let answer = waiting.join().expect("no panic");
+    assert!(answer.status.success(), "{}", text(&answer.stderr));
+    assert_eq!(count(&node), 3);
+    realm.verify();
+}
+
+#[test]
+fn what_is_dropped_from_the_owner_is_dropped_from_the_shared_log_and_the_followers() {
+    let Some((database, realm)) = realm_of_probe("a redaction") else { return };
+    let first = realm.node("first").owns(&realm);
+    let second = realm.node("second").follows(&realm);
+    first.request(&json!({ "op": "echo", "value": "a secret that must go" }));
+    let events = first.cli(&["events", "probe", "--json"]);
+    let event = |line: &str| serde_json::from_str::<Value>(line).expect("JSON");
+    let telling = events.lines().map(event).filter(|event| event.to_string().contains("a secret that must go"));
+    let sequences: Vec<String> = telling.map(|event| event["sequence"].to_string()).collect();
+    assert!(!sequences.is_empty(), "it is recorded");
+    let mentions = |dir: &Path| {
+        let files =
+            std::fs::read_dir(dir.join("log")).expect("a directory").map(|entry| entry.expect("an entry").path());
+        files.filter(|path| contains(&std::fs::read(path).unwrap_or_default(), b"a secret that must go")).count()
+    };
+    eventually("the follower has it", || (mentions(&realm.dir("second")) == 1).then_some(()));
+    for sequence in &sequences {
+        first.cli(&["redact", "probe", "--event", sequence]);
+    }
+    assert_eq!(mentions(&realm.dir("first")), 0);
+    eventually("the follower drops it", || (mentions(&realm.dir("second")) == 0).then_some(()));
+    let sql = "select count(*) from theater.log where position('a secret that must go'::bytea in batch) > 0";
+    assert_eq!(database.ask(sql), "0");
+    first.kill();
+    assert_eq!(count(&second.owns(&realm)), 1);
+    realm.verify();
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[test]
+fn a_copy_that_is_damaged_or_went_another_way_is_set_aside_and_made_anew() {
+    let Some((database, realm)) = realm_of_probe("a damaged copy") else { return };
+    let first = realm.node("first").owns(&realm);
+    let second = realm.node("second").follows(&realm);
+    for _ in 0..5 {
+        count(&first);
+    }
+    let head = || database.ask("select head from theater.realms");
+    let row =
+        |node: &str| realm.realms()["nodes"].as_array().expect("nodes").iter().find(|row| row["node"] == node).cloned();
+    eventually("the follower has all", || (row("second")?["batch"].to_string() == head()).then_some(()));
+    second.kill();
+    let segment = realm.dir("second").join("log/00000001.log");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    bytes[200] ^= 1;
+    std::fs::write(&segment, bytes).expect("written");
+    let second = realm.node("second").follows(&realm);
+    assert!(realm.dir("second").join("set-aside-1").exists());
+    eventually("it has all again", || (row("second")?["batch"].to_string() == head()).then_some(()));
+    first.kill();
+    assert_eq!(count(&second.owns(&realm)), 6);
+}
+
+#[test]
+fn a_log_that_lost_what_a_node_knows_to_be_acknowledged_is_refused() {
+    let Some((database, realm)) = realm_of_probe("a lost log") else { return };
+    let first = realm.node("first").owns(&realm);
+    count(&first);
+    first.signal("INT");
+    first.ends();
+    database.ask("delete from theater.log where number = (select head from theater.realms); update theater.realms set head = head - 1");
+    let refused = realm.refused("first");
+    assert!(refused.contains("has lost what was acknowledged"), "{refused}");
+}
+
+#[test]
+fn directories_and_servers_that_do_not_fit_are_refused_with_the_remedy() {
+    let Some(database) = database("refusals") else { return };
+    let mut realm = Realm::of_probe(database.url());
+    let refused = realm.refused("first");
+    assert!(refused.contains("theater cluster init"), "{refused}");
+    realm.init();
+    let enough = std::mem::take(&mut realm.more);
+    let refused = realm.refused("first");
+    assert!(refused.contains("no synchronous standby") && refused.contains("--single-server"), "{refused}");
+    realm.more = enough;
+
+    // A journal of its own is no copy of a realm, and the other way round.
+    let alone = realm.stage.run(&[&realm.manifest]);
+    alone.shut_down();
+    std::fs::rename(realm.stage.data_dir(), realm.dir("first")).expect("moved");
+    let refused = realm.refused("first");
+    assert!(refused.contains("holds a journal of its own"), "{refused}");
+    let node = realm.node("second").owns(&realm);
+    node.signal("INT");
+    node.ends();
+    std::fs::rename(realm.dir("second"), realm.stage.data_dir()).expect("moved");
+    let refused = realm.stage.run_with(&[&realm.manifest], &[]).err().expect("it is a realm's");
+    assert!(refused.contains("copy of the realm bank") && refused.contains("--cluster"), "{refused}");
+
+    let of = |args: &[&str]| {
+        let output = theater(args, None);
+        assert!(!output.status.success(), "{args:?}");
+        text(&output.stderr)
+    };
+    let manifest = realm.manifest.to_str().expect("a path");
+    for (args, why) in [
+        (&["run", manifest, "--cluster", "mysql://a@b/c"][..], "postgres://user@host"),
+        (&["run", manifest, "--cluster", &realm.url], "--realm"),
+        (&["run", manifest, "--cluster", &realm.url, "--realm", "A B"], "lower-case letters"),
+        (&["run", manifest, "--realm", "bank"], "cluster.url"),
+        (&["run", manifest, "--cluster", &realm.url, "--realm", "bank", "--node", "a b"], "the name of a node"),
+        (&["run", manifest, "--cluster", &realm.url, "--realm", "bank", "--ephemeral"], "--ephemeral"),
+        (&["realms", "--cluster", "postgres://postgres@127.0.0.1:1/x"], "refused"),
+        (&["verify", "--journal", &realm.url], "which realm"),
+        (&["verify", "--journal", &format!("{}#other", realm.url)], "no realm other"),
+    ] {
+        let refused = of(args);
+        assert!(refused.contains(why), "{args:?}: {refused}");
+    }
+    assert_eq!(database.ask("select count(*) from theater.realms"), "1");
+}
+
+#[test]
+fn files_that_only_one_machine_has_are_refused_in_a_realm() {
+    let Some(database) = database("a filesystem") else { return };
+    let mut realm = Realm::of_probe(database.url());
+    realm.init();
+    let files = realm.stage.path().join("files");
+    let of = |shared: &str| format!("[[handlers]]\ntype = \"filesystem\"\nconfig = {{ path = {files:?}{shared} }}\n");
+    realm.manifest = realm.stage.manifest("files", "files", &of(""));
+    let refused = realm.refused("first");
+    assert!(refused.contains("shared = true"), "{refused}");
+    realm.manifest = realm.stage.manifest("files", "files", &of(", shared = true"));
+    realm.node("first").owns(&realm);
+}
+
+/// Counts until it is over; the counts that were acknowledged.
+fn count_until(realm: &[&Node], over: &AtomicBool, acknowledged: &AtomicU64) -> Vec<u64> {
+    let mut done = Vec::new();
+    let mut at = 0;
+    let mut http: Option<Http> = None;
+    while !over.load(Ordering::Relaxed) {
+        let Some(connection) = &mut http else {
+            http = realm[at % realm.len()].http_if_any().and_then(|address| {
+                let stream = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()?;
+                let socket = stream.try_clone().ok()?;
+                let http = Http::of(stream);
+                // A node that is frozen says nothing.
+                socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+                Some(http)
+            });
+            at += 1;
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        };
+        match connection.try_op(&json!("count")) {
+            Some(answer) if answer.status == 200 => {
+                done.push(answer.json().as_u64().expect("a number"));
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => http = None,
+        }
+    }
+    done
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_owners_and_the_primary_die_under_load() {
+    let Some(mut three) = Three::start("three servers") else { return };
+    let mut realm = Realm::of_probe(three.url());
+    realm.more.clear();
+    realm.init();
+    let first = realm.node("first").owns(&realm);
+    let second = realm.node("second").follows(&realm);
+    assert!(first.has_said("promise     what is acknowledged survives the loss of this node and of a database server"));
+    let (over, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+    let nodes = [&first, &second];
+    let more = |than: u64| {
+        eventually("the realm goes on", || (acknowledged.load(Ordering::Relaxed) > than).then_some(()));
+        acknowledged.load(Ordering::Relaxed)
+    };
+    let answers = std::thread::scope(|scope| {
+        let stop = Over(&over);
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| count_until(&nodes, &over, &acknowledged))).collect();
+        more(20);
+        three.fail_over();
+        more(acknowledged.load(Ordering::Relaxed) + 20);
+        first.signal("STOP");
+        more(acknowledged.load(Ordering::Relaxed) + 20);
+        first.signal("CONT");
+        more(acknowledged.load(Ordering::Relaxed) + 20);
+        drop(stop);
+        clients.into_iter().flat_map(|client| client.join().expect("no panic")).collect::<Vec<u64>>()
+    });
+    let mut once = answers.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), answers.len(), "no two clients were told of the same addition");
+    let owner = if second.has_said("ready") { second } else { first };
+    let total = count(&owner);
+    assert!(total > answers.len() as u64, "{total} of {}", answers.len());
+    realm.verify();
+    realm.replay();
+    assert!(three.primary().port > 0);
+}
