@@ -5,17 +5,17 @@
 mod postgres;
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use postgres::{Database, Three, database};
 use serde_json::{Value, json};
-use support::{Http, Over, Stage, THEATER, code_cache, component, eventually, text, theater};
+use support::{Http, Over, Stage, THEATER, code_cache, eventually, text, theater};
 
 /// A node: a process that follows a realm, or owns it.
 struct Node {
@@ -175,6 +175,10 @@ impl Node {
         support::signal(self.child.id(), signal);
     }
 
+    fn is_running(&self) -> bool {
+        Path::new(&format!("/proc/{}/fd/1", self.child.id())).symlink_metadata().is_ok()
+    }
+
     fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("a status");
@@ -312,6 +316,117 @@ fn a_server_that_restarts_delays_the_realm_and_loses_nothing() {
 }
 
 #[test]
+fn a_server_that_says_nothing_for_a_while_has_done_each_thing_once() {
+    let Some(programs) = postgres::programs("a frozen server") else { return };
+    let server = postgres::single(&programs);
+    let realm = Realm::of_probe(format!("postgres://postgres@127.0.0.1:{}/postgres", server.port));
+    realm.init();
+    let node = realm.node("first").owns(&realm);
+    assert_eq!(count(&node), 1);
+    server.freeze();
+    let mut http = Http::connect(node.http());
+    let waiting = std::thread::spawn(move || http.try_op(&json!("count")).map(|answer| answer.json()));
+    // Longer than the owner waits for one answer.
+    eventually("the outage is said", || realm.log("first").contains("tried again").then_some(()));
+    server.thaw();
+    assert_eq!(waiting.join().expect("no panic"), Some(json!(2)));
+    assert_eq!(count(&node), 3);
+    realm.verify();
+}
+
+/// A relay to a server that cuts each connection after so many bytes in one direction or the other; later ones live longer, and
+/// the last ones for ever.
+fn relay_that_cuts(port: u16, cuts: &'static [usize]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().map_while(Result::ok).enumerate() {
+            let Ok(server) = std::net::TcpStream::connect(("127.0.0.1", port)) else { continue };
+            let budget = cuts.get(number / 2).copied().unwrap_or(usize::MAX);
+            let budgets = if number % 2 == 0 { (budget, usize::MAX) } else { (usize::MAX, budget) };
+            let pair = |socket: &std::net::TcpStream| socket.try_clone().expect("a descriptor");
+            let (to, back) = ((pair(&client), pair(&server)), (server, client));
+            std::thread::spawn(move || forward(to.0, to.1, budgets.0));
+            std::thread::spawn(move || forward(back.0, back.1, budgets.1));
+        }
+    });
+    address
+}
+
+fn forward(mut from: std::net::TcpStream, mut to: std::net::TcpStream, mut budget: usize) {
+    let mut room = [0; 4096];
+    loop {
+        let read = from.read(&mut room).unwrap_or(0);
+        let passed = read.min(budget);
+        if read == 0 || to.write_all(&room[..passed]).is_err() || passed < read {
+            break;
+        }
+        budget -= passed;
+    }
+    // Whoever has gone is gone for both.
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+#[test]
+fn each_thing_is_done_once_wherever_a_connection_breaks() {
+    let Some(database) = database("connections that break") else { return };
+    let mut realm = Realm::of_probe(database.url());
+    realm.init();
+    static CUTS: LazyLock<Vec<usize>> = LazyLock::new(|| (0..120).map(|step| 700 + step * 61).collect());
+    let direct = std::mem::take(&mut realm.url);
+    let relay = relay_that_cuts(database.server.port, &CUTS);
+    realm.url = format!("postgres://postgres@{relay}/{}", database.name);
+    let node = eventually("it starts between two cuts", || {
+        let node = realm.node("first");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline && !node.has_said("ready") && node.is_running() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        node.has_said("ready").then_some(node)
+    });
+    let mut http = Http::connect(node.http());
+    for expected in 1..=150 {
+        assert_eq!(http.op(&json!("count")).json(), json!(expected), "{}", realm.log("first"));
+    }
+    assert!(
+        realm.log("first").contains("tried again") || database.ask("select epoch from theater.realms") > "20".into()
+    );
+    realm.url = direct;
+    realm.verify();
+    realm.replay();
+}
+
+#[test]
+fn a_connection_beyond_the_machine_is_encrypted_and_checked_on_both_sides() {
+    let Some(programs) = postgres::programs("TLS and SCRAM") else { return };
+    let mut server = postgres::single_with_tls(&programs, "correct horse");
+    let authority = server.authority();
+    let url = format!("postgres://postgres@localhost:{}/postgres", server.port);
+    let init = |url: &str, password: Option<&str>| {
+        let mut command = Command::new(THEATER);
+        command.args(["cluster", "init", "--cluster", url]).env_remove("THEATER_CLUSTER_PASSWORD");
+        password.into_iter().for_each(|password| _ = command.env("THEATER_CLUSTER_PASSWORD", password));
+        let output = command.output().expect("the binary");
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let trusted = format!("{url}?sslmode=verify-full&sslrootcert={}", authority.display());
+    eventually("the server is up", || init(&trusted, None).1.contains("THEATER_CLUSTER_PASSWORD").then_some(()));
+    for (url, password, why) in [
+        (&trusted[..], Some("wrong"), "password authentication failed"),
+        (&format!("{url}?sslmode=verify-full"), Some("correct horse"), "invalid peer certificate"),
+        (&trusted.replace("localhost", "127.0.0.1"), Some("correct horse"), "certificate"),
+        (&format!("{url}?sslmode=disable"), Some("correct horse"), "no pg_hba.conf entry"),
+        (&format!("{url}?sslmode=require"), Some("correct horse"), "verify-full"),
+    ] {
+        let (is_done, said) = init(url, password);
+        assert!(!is_done && said.contains(why), "{url}: {said}");
+    }
+    let (is_done, said) = init(&trusted, Some("correct horse"));
+    assert!(is_done, "{said}");
+    server.kill();
+}
+
+#[test]
 fn what_is_dropped_from_the_owner_is_dropped_from_the_shared_log_and_the_followers() {
     let Some((database, realm)) = realm_of_probe("a redaction") else { return };
     let first = realm.node("first").owns(&realm);
@@ -352,10 +467,10 @@ fn a_copy_that_is_damaged_or_went_another_way_is_set_aside_and_made_anew() {
     for _ in 0..5 {
         count(&first);
     }
-    let head = || database.ask("select head from theater.realms");
+    let head = || database.ask("select head from theater.realms").parse::<u64>().expect("a number");
     let row =
         |node: &str| realm.realms()["nodes"].as_array().expect("nodes").iter().find(|row| row["node"] == node).cloned();
-    eventually("the follower has all", || (row("second")?["batch"].to_string() == head()).then_some(()));
+    eventually("the follower has all", || (row("second")?["batch"].as_u64() == Some(head())).then_some(()));
     second.kill();
     let segment = realm.dir("second").join("log/00000001.log");
     let mut bytes = std::fs::read(&segment).expect("a segment");
@@ -363,7 +478,7 @@ fn a_copy_that_is_damaged_or_went_another_way_is_set_aside_and_made_anew() {
     std::fs::write(&segment, bytes).expect("written");
     let second = realm.node("second").follows(&realm);
     assert!(realm.dir("second").join("set-aside-1").exists());
-    eventually("it has all again", || (row("second")?["batch"].to_string() == head()).then_some(()));
+    eventually("it has all again", || (row("second")?["batch"].as_u64() == Some(head())).then_some(()));
     first.kill();
     assert_eq!(count(&second.owns(&realm)), 6);
 }

@@ -113,6 +113,12 @@ impl Server {
 
     /// Starts it, and waits until it takes connections.
     pub fn start(&mut self, more: &[String]) {
+        self.begin(more);
+        eventually("the server takes connections", || self.ask_if_up("select 1"));
+    }
+
+    /// Starts it without waiting.
+    fn begin(&mut self, more: &[String]) {
         let mut command = as_postgres(&self.programs.join("postgres"));
         command.arg("-D").arg(&self.dir).args(["-p", &self.port.to_string()]);
         for setting in SETTINGS {
@@ -122,7 +128,6 @@ impl Server {
         let log = fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).expect("a log");
         command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(spawn(command));
-        eventually("the server takes connections", || self.ask_if_up("select 1"));
     }
 
     /// Executes SQL as the superuser; the result's rows as text. None if it is not possible.
@@ -216,9 +221,50 @@ pub fn single(programs: &Path) -> Single {
     Single { server, _dir: dir }
 }
 
+/// The same with TLS and a password, and no other way in.
+pub fn single_with_tls(programs: &Path, password: &str) -> Single {
+    let dir = open_dir();
+    let mut server = Server::make(programs, dir.path().join("data"), "single");
+    server.start(&[]);
+    server.ask("postgres", &format!("alter user postgres password '{password}'"));
+    server.kill();
+    let at = |name: &str| server.dir.join(name).display().to_string();
+    let openssl = |args: &[&str]| {
+        let mut command = as_postgres(Path::new("openssl"));
+        done(command.args(args).current_dir("/").output().expect("openssl"), "openssl");
+    };
+    let of = |name: &str| -> [String; 2] { [at(&format!("{name}.key")), at(&format!("{name}.crt"))] };
+    let ([authority_key, authority], [key, certificate]) = (of("authority"), of("server"));
+    let ca = ["-subj", "/CN=authority", "-addext", "basicConstraints=critical,CA:TRUE"];
+    openssl(
+        &[&["req", "-new", "-x509", "-days", "30", "-nodes", "-keyout", &authority_key, "-out", &authority], &ca[..]]
+            .concat(),
+    );
+    let extensions = at("extensions");
+    fs::write(&extensions, "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n").expect("written");
+    let request = at("server.csr");
+    openssl(&["req", "-new", "-nodes", "-subj", "/CN=localhost", "-keyout", &key, "-out", &request]);
+    let signed =
+        ["-CA", &authority, "-CAkey", &authority_key, "-CAcreateserial", "-days", "30", "-extfile", &extensions];
+    openssl(&[&["x509", "-req", "-in", &request, "-out", &certificate], &signed[..]].concat());
+    fs::write(server.dir.join("pg_hba.conf"), "hostssl all all all scram-sha-256\n").expect("written");
+    let settings = ["ssl=on".into(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
+    server.begin(&settings);
+    let address = ("127.0.0.1", server.port);
+    eventually("the server listens", || std::net::TcpStream::connect(address).ok());
+    Single { server, _dir: dir }
+}
+
 pub struct Single {
     server: Server,
     _dir: tempfile::TempDir,
+}
+
+impl Single {
+    /// The certificate of the authority that has signed the server's.
+    pub fn authority(&self) -> PathBuf {
+        self.server.dir.join("authority.crt")
+    }
 }
 
 impl std::ops::Deref for Single {

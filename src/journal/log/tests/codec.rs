@@ -140,7 +140,7 @@ proptest! {
         let before = Tip { batch: 4, position: 9, digest: [3; 20], sum: [0; 16] };
         let mut builder = BatchBuilder::begin(Vec::new(), before);
         let at: Vec<_> = drawn.iter().map(|drawn| builder.push(&drawn.entry(), 1)).collect();
-        let (bytes, header) = builder.finish(7, 99, [5; 16]);
+        let (bytes, header) = builder.finish(7, 99, 3, [5; 16]);
         let batch = RawBatch::first(&bytes).expect("a batch");
         prop_assert_eq!(batch.check(&before, 7, 99), Ok(()));
         prop_assert_eq!((batch.header, batch.length()), (header, bytes.len()));
@@ -166,7 +166,7 @@ fn small_batch() -> (Vec<u8>, Tip) {
     builder
         .push(&Entry::State { actor: 1, sequence: 2, name: None, is_salted: false, state: Payload::Kept(b"state") }, 0);
     builder.push(&Entry::Ended(300), 0);
-    (builder.finish(7, 99, [5; 16]).0, before)
+    (builder.finish(7, 99, 3, [5; 16]).0, before)
 }
 
 #[test]
@@ -197,13 +197,10 @@ fn a_batch_belongs_to_one_place_in_one_log() {
 }
 
 #[test]
-fn a_batch_that_has_an_owner_is_refused_although_its_checksum_fits() {
-    let (mut bytes, before) = small_batch();
-    bytes[20] = 1;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..84]), &bytes[88..]);
-    bytes[84..88].copy_from_slice(&crc.to_le_bytes());
-    let refused = Err(Malformed("a batch has an owner, and this log has none"));
-    assert_eq!(checked(&bytes, &before, 7, 99), refused);
+fn a_batch_says_in_which_epoch_of_its_realm_it_was_written() {
+    let (bytes, before) = small_batch();
+    assert_eq!(RawBatch::first(&bytes).expect("a batch").header.epoch, 3);
+    assert_eq!(checked(&bytes, &before, 7, 99), Ok(()));
 }
 
 #[test]
