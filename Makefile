@@ -9,7 +9,7 @@ SHIM    := sdk/wasi-shim
 # What npm has installed of the systems that Theater is measured beside.
 PEERS   := benches/services/node_modules/.package-lock.json
 
-.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services bench-console clean
+.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services bench-console bench-realms clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-http   measure the HTTP servers that were compared"
 	@echo "make bench-services  measure a durable counter for each key beside workerd and Restate"
 	@echo "make bench-console   measure what a browser that looks on costs a runtime of 5,000 actors"
+	@echo "make bench-realms    measure a realm beside a local log, takeovers and moves"
 	@echo "make clean   remove everything that was built"
 
 build:
@@ -113,6 +114,11 @@ bench-http:
 # Needs chromium and chromedriver.
 bench-console: test-guests
 	cargo test --locked --profile dev --test console -- --ignored --nocapture
+
+# Needs PostgreSQL. EVENTS=n sets the length of the longest log, SECONDS=n the time of each rate.
+bench-realms: test-guests
+	@scripts/test-tools.sh
+	cargo test --locked --profile dev --test realm_figures -- --ignored --nocapture --test-threads 1
 
 # Prints Markdown. KEYS="64 100000" sets the numbers of keys, QUICK=1 takes about a minute, ONLY=name measures one system.
 bench-services: actors $(PEERS)

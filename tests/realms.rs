@@ -3,211 +3,22 @@
 
 #[path = "support/postgres.rs"]
 mod postgres;
+#[path = "support/realm.rs"]
+mod realm;
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use postgres::{Database, Three, database};
+use postgres::{Three, database};
+use realm::{Realm, count, count_until, realm_of_probe};
 use serde_json::{Value, json};
-use support::{Http, Over, Stage, THEATER, code_cache, eventually, text, theater};
-
-/// A node: a process that follows a realm, or owns it.
-struct Node {
-    name: String,
-    child: Child,
-    said: Arc<Mutex<Vec<String>>>,
-}
-
-/// What all nodes of a realm are started with.
-struct Realm {
-    stage: Stage,
-    url: String,
-    manifest: PathBuf,
-    more: Vec<String>,
-}
-
-impl Realm {
-    /// A realm with the actor `probe`.
-    fn of_probe(url: String) -> Self {
-        let stage = Stage::new();
-        let manifest = stage.http_manifest("probe", "probe", "");
-        Self { stage, url, manifest, more: vec!["--single-server".into()] }
-    }
-
-    fn init(&self) {
-        let output = theater(&["cluster", "init", "--cluster", &self.url], None);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-    }
-
-    fn dir(&self, node: &str) -> PathBuf {
-        self.stage.path().join(node)
-    }
-
-    fn command(&self, node: &str) -> Command {
-        let log =
-            std::fs::File::options().create(true).append(true).open(self.stage.path().join(format!("{node}.log")));
-        let mut command = Command::new(THEATER);
-        command.arg("run").arg(&self.manifest).args(["--cluster", &self.url, "--realm", "bank", "--node", node]);
-        command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(self.dir(node)).args(&self.more);
-        command.current_dir(self.stage.path()).env_remove("THEATER_DATA_DIR").env_remove("RUST_LOG");
-        command.env("THEATER_CODE_CACHE", code_cache()).env("THEATER_CLUSTER_LEASE_MS", "1000");
-        command.stdout(Stdio::piped()).stderr(log.expect("a log"));
-        command
-    }
-
-    fn node(&self, name: &str) -> Node {
-        let mut child = self.command(name).spawn().expect("the binary");
-        let (said, heard) = (Arc::<Mutex<Vec<String>>>::default(), child.stdout.take().expect("piped"));
-        let lines = Arc::clone(&said);
-        std::thread::spawn(move || {
-            BufReader::new(heard)
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| lines.lock().expect("whole").push(line));
-        });
-        Node { name: name.into(), child, said }
-    }
-
-    fn log(&self, node: &str) -> String {
-        std::fs::read_to_string(self.stage.path().join(format!("{node}.log"))).unwrap_or_default()
-    }
-
-    /// What `theater run` says when it refuses to start.
-    fn refused(&self, node: &str) -> String {
-        let output = self.command(node).stderr(Stdio::piped()).output().expect("the binary");
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
-        text(&output.stderr)
-    }
-
-    fn realms(&self) -> Value {
-        let output = theater(&["realms", "--cluster", &self.url, "--json"], None);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")[0].clone()
-    }
-
-    /// The realm in place of a data directory.
-    fn place(&self) -> String {
-        format!("{}#bank", self.url)
-    }
-
-    /// Checks every chain and every link between them, as the cluster has them.
-    fn verify(&self) {
-        let output = theater(&["verify", "--journal", &self.place()], None);
-        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    }
-
-    fn replay(&self) {
-        let output = theater(&["replay", "--journal", &self.place()], None);
-        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    }
-}
-
-impl Node {
-    /// The lines since it last said what realm it belongs to: the process becomes itself anew when it loses that.
-    fn lines(&self) -> Vec<String> {
-        let said = self.said.lock().expect("whole");
-        let begun = said.iter().rposition(|line| line.starts_with("realm ")).unwrap_or(0);
-        said[begun..].to_vec()
-    }
-
-    fn has_said(&self, words: &str) -> bool {
-        self.lines().iter().any(|line| line.starts_with(words))
-    }
-
-    fn until(self, words: &str, realm: &Realm) -> Self {
-        let deadline = Instant::now() + support::PATIENCE;
-        while !self.has_said(words) {
-            let all = (self.lines(), realm.log(&self.name));
-            assert!(Instant::now() < deadline, "{} does not say {words:?}: {all:?}", self.name);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self
-    }
-
-    fn owns(self, realm: &Realm) -> Self {
-        self.until("ready", realm)
-    }
-
-    fn follows(self, realm: &Realm) -> Self {
-        self.until("following", realm)
-    }
-
-    /// Where its first actor serves HTTP, once it owns the realm.
-    fn http_if_any(&self) -> Option<SocketAddr> {
-        let lines = self.lines();
-        if !lines.iter().any(|line| line == "ready") {
-            return None;
-        }
-        let url = lines
-            .iter()
-            .find_map(|line| line.starts_with("actor ").then(|| line.rsplit("http://").next()).flatten())?;
-        url.trim_end_matches('/').parse().ok()
-    }
-
-    fn http(&self) -> SocketAddr {
-        eventually("it serves", || self.http_if_any())
-    }
-
-    fn management(&self) -> SocketAddr {
-        let lines = self.lines();
-        let line = lines.iter().find_map(|line| line.strip_prefix("management")).expect("an address");
-        line.trim().parse().expect("an address")
-    }
-
-    fn cli(&self, args: &[&str]) -> String {
-        let output = theater(args, Some(self.management()));
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        text(&output.stdout).trim().to_owned()
-    }
-
-    fn request(&self, message: &Value) -> Value {
-        let answer = self.cli(&["request", "probe", &message.to_string(), "--json"]);
-        serde_json::from_str::<Value>(&answer).expect("JSON")["answer"].clone()
-    }
-
-    fn signal(&self, signal: &str) {
-        support::signal(self.child.id(), signal);
-    }
-
-    fn is_running(&self) -> bool {
-        Path::new(&format!("/proc/{}/fd/1", self.child.id())).symlink_metadata().is_ok()
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("a status");
-    }
-
-    fn ends(mut self) -> Option<i32> {
-        eventually("the node ends", || self.child.try_wait().expect("a child")).code()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn realm_of_probe(what: &str) -> Option<(Database, Realm)> {
-    let database = database(what)?;
-    let realm = Realm::of_probe(database.url());
-    realm.init();
-    Some((database, realm))
-}
-
-/// Adds one to the count, and returns it.
-fn count(node: &Node) -> u64 {
-    node.request(&json!("count")).as_u64().expect("a number")
-}
+use support::{Http, Over, THEATER, eventually, text, theater};
 
 #[test]
 fn a_node_takes_a_new_realm_and_another_goes_on_with_it_after_an_orderly_end() {
@@ -555,36 +366,6 @@ fn files_that_only_one_machine_has_are_refused_in_a_realm() {
     assert!(refused.contains("shared = true"), "{refused}");
     realm.manifest = realm.stage.manifest("files", "files", &of(", shared = true"));
     realm.node("first").owns(&realm);
-}
-
-/// Counts until it is over; the counts that were acknowledged.
-fn count_until(realm: &[&Node], over: &AtomicBool, acknowledged: &AtomicU64) -> Vec<u64> {
-    let mut done = Vec::new();
-    let mut at = 0;
-    let mut http: Option<Http> = None;
-    while !over.load(Ordering::Relaxed) {
-        let Some(connection) = &mut http else {
-            http = realm[at % realm.len()].http_if_any().and_then(|address| {
-                let stream = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()?;
-                let socket = stream.try_clone().ok()?;
-                let http = Http::of(stream);
-                // A node that is frozen says nothing.
-                socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-                Some(http)
-            });
-            at += 1;
-            std::thread::sleep(Duration::from_millis(2));
-            continue;
-        };
-        match connection.try_op(&json!("count")) {
-            Some(answer) if answer.status == 200 => {
-                done.push(answer.json().as_u64().expect("a number"));
-                acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => http = None,
-        }
-    }
-    done
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Real PostgreSQL servers for tests, from the system's packages: one for all tests of a binary, or three of which one takes
 //! writes and two keep what it commits.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -155,6 +157,10 @@ impl Server {
         kill.arg(format!("-{signal}")).args(pids.collect::<Vec<_>>());
         // A process of the group may have ended meanwhile.
         let _ = kill.output().expect("kill");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// Ends all of its processes at once.
