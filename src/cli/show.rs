@@ -154,6 +154,7 @@ pub(super) fn status(actor: &ActorView) {
         ("age", age(actor.since_ms)),
         ("manifest", actor.manifest.clone()),
     ];
+    rows.extend(paused(actor).map(|paused| ("paused", paused)));
     rows.extend(actor.path.clone().filter(|_| actor.label.is_some()).map(|path| ("path", path)));
     rows.extend(actor.failure.as_ref().map(|failure| ("failure", joined(failure))));
     rows.extend(actor.given_up.clone().map(|why| ("given up", why)));
@@ -166,6 +167,12 @@ pub(super) fn status(actor: &ActorView) {
     for (key, value) in rows {
         line(&format!("{key:<12} {}", visible(&value)));
     }
+}
+
+/// What a pause means for an actor, if it is paused.
+pub(super) fn paused(actor: &ActorView) -> Option<String> {
+    let waits = if actor.is_alive() { "what comes for it waits" } else { "it begins paused if it is restarted" };
+    actor.paused.then(|| format!("{waits}, until theater resume {}", actor.shown_name()))
 }
 
 /// Whether the limit of restarts is why a failed actor stays down.

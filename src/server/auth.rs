@@ -183,6 +183,8 @@ impl Request {
             Self::StartActor { .. }
             | Self::StopActor { .. }
             | Self::RestartActor { .. }
+            | Self::PauseActor { .. }
+            | Self::ResumeActor { .. }
             | Self::ForkActor { .. }
             | Self::UpgradeActor { .. }
             | Self::DryRunUpgrade { .. }

@@ -126,6 +126,14 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
         Request::RestartActor { id } => {
             theater.restart(known(theater, &id)?.id).map(|()| Response::ActorRestarted { id }).map_err(text)
         }
+        Request::PauseActor { id } => {
+            let paused = theater.pause(known(theater, &id)?.id);
+            paused.map(|is_new| Response::ActorPaused { id, already: !is_new }).map_err(text)
+        }
+        Request::ResumeActor { id } => {
+            let resumed = theater.resume(known(theater, &id)?.id);
+            resumed.map(|was_paused| Response::ActorResumed { id, already: !was_paused }).map_err(text)
+        }
         Request::ForgetActor { id } => {
             theater.forget(known(theater, &id)?.id).map(|()| Response::ActorForgotten { id }).map_err(text)
         }

@@ -71,6 +71,13 @@ pub(crate) enum Request {
     RestartActor {
         id: String,
     },
+    /// Has an actor take nothing more until it is resumed: what comes for it waits.
+    PauseActor {
+        id: String,
+    },
+    ResumeActor {
+        id: String,
+    },
     /// Starts a new root from the state at event `at` of an actor.
     ForkActor {
         id: String,
@@ -332,6 +339,16 @@ pub(crate) enum Response {
     },
     ActorUpgraded {
         id: String,
+    },
+    /// `already`: it was paused before.
+    ActorPaused {
+        id: String,
+        already: bool,
+    },
+    /// `already`: it was not paused.
+    ActorResumed {
+        id: String,
+        already: bool,
     },
     /// `changed` of `transitions` calls come out otherwise; `changes` has what differs, at most 200 of that.
     UpgradeDryRun {

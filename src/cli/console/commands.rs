@@ -19,6 +19,8 @@ fn kind(request: &Request) -> Kind {
         Request::GetDeadLetters { .. } | Request::ForeseePrune { .. } => Kind::Shows,
         Request::StopActor { .. }
         | Request::RestartActor { .. }
+        | Request::PauseActor { .. }
+        | Request::ResumeActor { .. }
         | Request::UpgradeActor { .. }
         | Request::DryRunUpgrade { .. }
         | Request::ForkActor { .. }
