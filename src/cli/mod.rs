@@ -28,11 +28,13 @@ mod new;
 mod outcomes;
 mod output;
 mod past;
+mod prune_many;
 mod recent;
 mod remote;
 mod repair;
 mod replay;
 mod sandbox;
+mod selection;
 mod rows;
 mod run;
 mod service_manager;
@@ -103,17 +105,24 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Stop an actor and everything below it
-    Stop(OneActor),
-    /// Start an actor again: its chain goes on in a new incarnation
-    Restart(OneActor),
+    /// Stop actors, and everything below them
+    Stop(selection::ManyActors),
+    /// Start actors again: the chain of each goes on in a new incarnation
+    Restart(selection::ManyActors),
+    /// Have actors take nothing more: what comes for them waits until they are resumed
+    ///
+    /// The call under way is finished first. Messages, requests, timers and the ends of other actors wait, within the bounds of the
+    /// mailbox and with their deadlines. The actors below go on. A pause outlives restarts, upgrades and ends of the runtime.
+    Pause(selection::ManyActors),
+    /// Let paused actors go on with what has waited, in the order in which it came
+    Resume(selection::ManyActors),
     /// Let an actor go on with another component and manifest: same id, same history, same state
     ///
     /// The component is compiled while the actor works on with the old one, and takes its place between two calls. What waits
     /// for the actor, its timers and its clients stay. If the component exports `migrate`, it makes the new state of the old
     /// one. Whatever is refused, the actor goes on as before.
     Upgrade(upgrade::UpgradeArgs),
-    /// Remove an actor that has ended, and all actors below it, from the list; their histories stay in the journal
+    /// Remove actors that have ended, and all actors below them, from the list; their histories stay in the journal
     Forget(ForgetArgs),
     /// Start a new actor from the state that another had at one of its events, and print its id
     ///
@@ -289,12 +298,15 @@ struct OneActor {
 
 #[derive(Args)]
 struct ForgetArgs {
-    /// The actor's name, its id, or the beginning of either
+    /// Names of actors, ids, the beginning of either; or patterns of paths, as for stop
     #[arg(required_unless_present = "ended")]
-    actor: Option<String>,
+    actor: Vec<String>,
     /// Forget every actor that has ended
     #[arg(long, conflicts_with = "actor")]
     ended: bool,
+    /// Do it without asking, however many actors are named
+    #[arg(long, short)]
+    yes: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -395,10 +407,12 @@ fn carry_out(command: Command) -> Done {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),
-        Command::Stop(one) => remote::stop(&one),
-        Command::Restart(one) => remote::restart(&one),
+        Command::Stop(many) => selection::act(&many, &selection::STOP),
+        Command::Restart(many) => selection::act(&many, &selection::RESTART),
+        Command::Pause(many) => selection::act(&many, &selection::PAUSE),
+        Command::Resume(many) => selection::act(&many, &selection::RESUME),
         Command::Upgrade(args) => upgrade::upgrade(&args),
-        Command::Forget(args) => remote::forget(&args),
+        Command::Forget(args) => remote::forget(args),
         Command::Fork(args) => fork::fork(&args),
         Command::List(args) => remote::list(&args),
         Command::Tree(AllActors { remote }) => remote::tree(&remote),
@@ -415,7 +429,7 @@ fn carry_out(command: Command) -> Done {
         Command::Request(args) => remote::request(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Export(args) => history::export(&args),
-        Command::Prune(args) => forget::prune(&args),
+        Command::Prune(args) => prune_many::prune(&args),
         Command::Redact(args) => forget::redact(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),

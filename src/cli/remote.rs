@@ -1,6 +1,5 @@
-//! Commands that a running runtime carries out: start, stop, restart, forget, list, tree, status, send, request, shutdown.
+//! Commands that a running runtime carries out: start, forget, list, tree, status, send, request, shutdown.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::connect::{actors, answered, ask, chain_length, connect, find, from_anywhere};
 use super::past::ActorHistory;
+use super::selection::{self, FORGET, ManyActors};
 use super::show::{self, print_json, say};
 use super::{Done, Failure, ForgetArgs, ListArgs, MessageArgs, OneActor, Remote};
 use crate::chain::EventKind;
@@ -29,62 +29,19 @@ pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
     Ok(())
 }
 
-pub(super) fn stop(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let id = find(&mut client, &one.actor)?.id;
-    let id = answered!(ask(&mut client, &Request::StopActor { id }), Response::ActorStopped { id } => id);
-    confirm(&one.remote, "stopped", &id);
-    Ok(())
-}
-
-pub(super) fn restart(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let id = find(&mut client, &one.actor)?.id;
-    let id = answered!(ask(&mut client, &Request::RestartActor { id }), Response::ActorRestarted { id } => id);
-    confirm(&one.remote, "restarted", &id);
-    Ok(())
-}
-
-pub(super) fn forget(args: &ForgetArgs) -> Done {
-    let mut client = connect(&args.remote)?;
-    let Some(actor) = &args.actor else { return forget_ended(&mut client, args) };
-    let id = find(&mut client, actor)?.id;
-    let id = answered!(ask(&mut client, &Request::ForgetActor { id }), Response::ActorForgotten { id } => id);
-    confirm(&args.remote, "forgotten", &id);
-    Ok(())
-}
-
-/// Forgets every actor that has ended. One goes with all actors below it, so only the uppermost are named.
-fn forget_ended(client: &mut Client, args: &ForgetArgs) -> Done {
-    let ended: Vec<ActorView> = actors(client)?.into_iter().filter(|actor| !actor.is_alive()).collect();
-    let ids: HashSet<&str> = ended.iter().map(|actor| actor.id.as_str()).collect();
-    let is_below = |actor: &ActorView| actor.parent.as_deref().is_some_and(|parent| ids.contains(parent));
-    let (mut forgotten, mut refused) = (Vec::new(), Vec::new());
-    for actor in ended.iter().filter(|actor| !is_below(actor)) {
-        match client.ask(&Request::ForgetActor { id: actor.id.clone() }) {
-            Ok(_) => forgotten.push(actor),
-            Err(ClientError::Refused(why)) => refused.push((actor, why)),
-            Err(broken) => return Err(Failure::no(broken)),
-        }
+pub(super) fn forget(args: ForgetArgs) -> Done {
+    let ForgetArgs { actor, ended, yes, remote } = args;
+    if !ended {
+        return selection::act(&ManyActors { actor, yes, remote }, &FORGET);
     }
-    if args.remote.json {
-        let ids: Vec<_> = forgotten.iter().map(|actor| &actor.id).collect();
-        let refused: Vec<_> =
-            refused.iter().map(|(actor, why)| serde_json::json!({ "id": actor.id, "why": why })).collect();
-        print_json(&serde_json::json!({ "forgotten": ids, "refused": refused }));
-    } else {
-        forgotten.iter().for_each(|actor| say!("forgotten {}  {}", actor.id, show::visible(actor.shown_name())));
-        if ended.is_empty() {
-            say!("no actor has ended");
-        }
+    let mut client = connect(&remote)?;
+    let all = actors(&mut client)?;
+    let ended: Vec<ActorView> = all.iter().filter(|actor| !actor.is_alive()).cloned().collect();
+    if ended.is_empty() && !remote.json {
+        say!("no actor has ended");
     }
-    match &refused[..] {
-        [] => Ok(()),
-        all => {
-            let whys: Vec<_> = all.iter().map(|(actor, why)| format!("{}: {why}", actor.shown_name())).collect();
-            Err(Failure::no(format!("not forgotten: {}", whys.join("; "))))
-        }
-    }
+    // One goes with all actors below it.
+    selection::carry_out(&mut client, &selection::uppermost(ended, &all), &FORGET, &remote)
 }
 
 fn confirm(remote: &Remote, done: &str, id: &str) {
