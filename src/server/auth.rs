@@ -186,6 +186,7 @@ impl Request {
             | Self::PauseActor { .. }
             | Self::ResumeActor { .. }
             | Self::ForkActor { .. }
+            | Self::ForkChangedActor { .. }
             | Self::UpgradeActor { .. }
             | Self::DryRunUpgrade { .. }
             | Self::ForgetActor { .. }

@@ -86,6 +86,19 @@ pub(crate) enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         manifest: Option<String>,
     },
+    /// `ForkActor` with changes of the manifest: another port for its listener, and other values by their keys. (Fields of that
+    /// command would mean nothing to an earlier version, which would fork without them.)
+    ForkChangedActor {
+        id: String,
+        at: u64,
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "Vec::is_empty")]
+        set: Vec<(String, String)>,
+    },
     /// Lets an actor go on with this manifest and its component; without one, with the manifest file that it was started from.
     UpgradeActor {
         id: String,

@@ -24,6 +24,7 @@ fn kind(request: &Request) -> Kind {
         | Request::UpgradeActor { .. }
         | Request::DryRunUpgrade { .. }
         | Request::ForkActor { .. }
+        | Request::ForkChangedActor { .. }
         | Request::ForgetActor { .. }
         | Request::PruneActor { .. }
         | Request::SendMessage { .. }

@@ -25,7 +25,7 @@ use crate::base::id::ActorId;
 use crate::base::one_shot::OneReceiver;
 use crate::handlers;
 use crate::journal::{JournalDown, Record};
-use crate::manifest::ActorSource;
+use crate::manifest::{ActorSource, ManifestChanges};
 use crate::system::{
     ActorInfo, Asked, DryRun, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle,
     UpgradeRequest,
@@ -64,9 +64,21 @@ impl TheaterHandle {
         name: &str,
         source: Option<ActorSource>,
     ) -> Result<ActorId, LifecycleError> {
+        self.fork_changed(id, at, name, source, ManifestChanges::default())
+    }
+
+    /// Like [`TheaterHandle::fork`], with these changes of the manifest.
+    pub(crate) fn fork_changed(
+        &self,
+        id: ActorId,
+        at: u64,
+        name: &str,
+        manifest: Option<ActorSource>,
+        changes: ManifestChanges,
+    ) -> Result<ActorId, LifecycleError> {
         let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
         self.journal.has_room()?;
-        let asked = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest: source });
+        let asked = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest, changes });
         self.once_on_disk(answer(&asked).map(|spawned| spawned.id))
     }
 

@@ -48,8 +48,12 @@ export function forkFrom(id, at) {
   dialog(`Fork ${name}`, `A new root begins with the state that ${name} had after event ${at}. ${name} goes on as before.`, [
     ['name', 'Name of the new actor', { value: `${known.rows.get(id)?.name ?? 'actor'}-fork`, required: true }],
     ['manifest', 'Manifest on the runtime’s machine; empty: the same one'],
+    ['port', 'Port of its listener; 0: any that is free; empty: the same one', { type: 'number', min: 0, max: 65535 }],
   ], 'Fork', async (given) => {
-    const { ActorForked: { id: forked } } = await command('ForkActor', { id, at, name: given.name, manifest: given.manifest || null });
+    const wanted = { id, at, name: given.name, manifest: given.manifest || null };
+    const { ActorForked: { id: forked } } = given.port === ''
+      ? await command('ForkActor', wanted)
+      : await command('ForkChangedActor', { ...wanted, port: whole(given.port, 'port') });
     return `The new actor is ${forked}.`;
   });
 }
