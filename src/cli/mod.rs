@@ -24,6 +24,7 @@ mod json_lines;
 mod logging;
 mod logs;
 mod man;
+mod mistakes;
 mod new;
 mod outcomes;
 mod output;
@@ -378,7 +379,8 @@ type Done = Result<(), Failure>;
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         if error.use_stderr() {
-            error.exit()
+            stderr::tell(mistakes::said(&error).trim_end());
+            std::process::exit(error.exit_code())
         }
         // Help and version are results that were asked for: not being able to print them is an error.
         show::printed(error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())));

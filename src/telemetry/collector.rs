@@ -73,7 +73,7 @@ impl Collector {
 
 /// The headers in a file: `NAME: VALUE`, one a line. No error quotes a value.
 fn read_headers(path: &Path) -> Result<Vec<(String, String)>, String> {
-    let text = read_secret(path).map_err(|error| error.to_string())?;
+    let text = read_secret(path).map_err(|why| format!("cannot read the headers in {}: {why}", path.display()))?;
     let mut headers = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let bad = |what: &str| {
