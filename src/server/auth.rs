@@ -250,4 +250,14 @@ mod tests {
         let shown = format!("{:?}", Token::new(LONG).expect("long enough"));
         assert_eq!(shown, "Token(…)");
     }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_told_of() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert_eq!(open_to_others(file.path()), None);
+        for mode in [0o640, 0o604] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("its mode is set");
+            assert!(open_to_others(file.path()).is_some_and(|doubt| doubt.contains("chmod 600")), "{mode:o}");
+        }
+    }
 }

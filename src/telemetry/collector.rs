@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::base::text::one_line;
 use crate::handlers::{OwnAnswer, OwnServer};
 use crate::net::Wakeup;
-use crate::server::read_secret;
+use crate::server::{open_to_others, read_secret};
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -42,6 +42,10 @@ impl Collector {
         let collector = Self { endpoint: endpoint.trim_end_matches('/').to_owned(), server, headers, give_up };
         let has_secrets = collector.headers.is_some();
         collector.headers().map_err(|why| format!("\"telemetry.headers_file\": {why}"))?;
+        let doubt = collector.headers.as_deref().and_then(|file| Some((file, open_to_others(file)?)));
+        if let Some((file, doubt)) = doubt {
+            log::warn!("the headers in {} {doubt}", file.display());
+        }
         if has_secrets && collector.server.is_in_the_open() {
             log::warn!("the headers for {endpoint} can be read on their way: \"telemetry.endpoint\" is not https");
         }
