@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer is no (a chain
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
+mod at_rest;
 mod backup;
 mod build;
 mod check;
@@ -135,7 +136,7 @@ enum Command {
     /// Show the tree of actors: who was started by whom
     Tree(AllActors),
     /// Show one actor; if it failed, why, and the events that led to it
-    Status(OneActor),
+    Status(StatusArgs),
     /// Describe one actor: manifest, component, limits, handlers, restart policy, history, state, children, and its failures
     Describe(OneActor),
     /// Show the actors at work: calls, latency, mailbox, memory, restarts
@@ -317,12 +318,29 @@ struct ListArgs {
     /// List only actors that have ended: stopped or failed
     #[arg(long)]
     ended: bool,
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
 }
 
 #[derive(Args)]
 struct AllActors {
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+struct StatusArgs {
+    /// The actor's name, its id, or the beginning of either
+    actor: String,
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -417,8 +435,8 @@ fn carry_out(command: Command) -> Done {
         Command::Forget(args) => remote::forget(args),
         Command::Fork(args) => fork::fork(&args),
         Command::List(args) => remote::list(&args),
-        Command::Tree(AllActors { remote }) => remote::tree(&remote),
-        Command::Status(one) => remote::status(&one),
+        Command::Tree(args) => remote::tree(&args),
+        Command::Status(args) => remote::status(&args),
         Command::Describe(one) => describe::describe(&one),
         Command::Top(args) => top::top(&args),
         Command::State(args) => history::state(&args),

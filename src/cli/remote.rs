@@ -10,7 +10,7 @@ use super::connect::{actors, answered, ask, chain_length, connect, find, from_an
 use super::past::ActorHistory;
 use super::selection::{self, FORGET, ManyActors};
 use super::show::{self, print_json, say};
-use super::{Done, Failure, ForgetArgs, ListArgs, MessageArgs, OneActor, Remote};
+use super::{AllActors, Done, Failure, ForgetArgs, ListArgs, MessageArgs, Remote, StatusArgs, at_rest};
 use crate::chain::EventKind;
 use crate::chain::cbor::bytes_to_json;
 use crate::server::protocol::{ActorView, Request, Response};
@@ -53,7 +53,7 @@ fn confirm(remote: &Remote, done: &str, id: &str) {
 }
 
 pub(super) fn list(args: &ListArgs) -> Done {
-    let mut actors = actors(&mut connect(&args.remote)?)?;
+    let mut actors = listed(args.data_dir.as_deref(), &args.remote)?;
     actors.retain(|actor| !args.ended || !actor.is_alive());
     match () {
         () if args.remote.json => print_json(&actors),
@@ -63,8 +63,13 @@ pub(super) fn list(args: &ListArgs) -> Done {
     Ok(())
 }
 
-pub(super) fn tree(remote: &Remote) -> Done {
-    let actors = actors(&mut connect(remote)?)?;
+/// The actors of a running runtime, or those in a data directory.
+fn listed(data_dir: Option<&Path>, remote: &Remote) -> Result<Vec<ActorView>, Failure> {
+    data_dir.map_or_else(|| actors(&mut connect(remote)?), at_rest::actors)
+}
+
+pub(super) fn tree(AllActors { data_dir, remote }: &AllActors) -> Done {
+    let actors = listed(data_dir.as_deref(), remote)?;
     if remote.json {
         print_json(&actors);
     } else {
@@ -76,19 +81,30 @@ pub(super) fn tree(remote: &Remote) -> Done {
 /// How many events are shown that led to a failure.
 const LED_TO_IT: u64 = 6;
 
-pub(super) fn status(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let actor = find(&mut client, &one.actor)?;
-    if one.remote.json {
+pub(super) fn status(StatusArgs { actor, data_dir, remote }: &StatusArgs) -> Done {
+    let (actor, running) = match data_dir {
+        Some(dir) => (at_rest::find(dir, actor)?, None),
+        None => {
+            let mut client = connect(remote)?;
+            (find(&mut client, actor)?, Some(client))
+        }
+    };
+    if remote.json {
         print_json(&actor);
         return Ok(());
     }
-    show::status(&actor);
+    show::status(&actor, running.is_some());
     if actor.failure.is_some() {
-        let length = chain_length(&mut client, &actor.id)?;
+        let (mut source, length) = match (running, data_dir) {
+            (Some(mut client), _) => {
+                let length = chain_length(&mut client, &actor.id)?;
+                (ActorHistory::Running { client, id: actor.id.clone() }, length)
+            }
+            (None, dir) => ActorHistory::open(&actor.id, dir.as_deref(), remote)?.with_length()?,
+        };
         let address = actor.path.clone().unwrap_or_else(|| actor.id.clone());
-        show::line(&format!("\nwhat led to it (all of it: theater events {address}):"));
-        let mut source = ActorHistory::Running { client, id: actor.id };
+        let at = data_dir.as_ref().map_or_else(String::new, |dir| format!(" --data-dir {}", dir.display()));
+        show::line(&format!("\nwhat led to it (all of it: theater events {address}{at}):"));
         let mut failed = None;
         source.each(length.saturating_sub(LED_TO_IT), |event| {
             show::event(&event, None);
@@ -96,7 +112,7 @@ pub(super) fn status(one: &OneActor) -> Done {
             Ok(())
         })?;
         if let Some(failed) = failed {
-            show::line(&format!("\nwho asked for it, and what came of it: theater trace {address} {failed}"));
+            show::line(&format!("\nwho asked for it, and what came of it: theater trace {address} {failed}{at}"));
         }
     }
     Ok(())

@@ -144,7 +144,8 @@ fn age(since_ms: u64) -> String {
     }
 }
 
-pub(super) fn status(actor: &ActorView) {
+/// `is_running`: a runtime says so; else a data directory does, which knows less.
+pub(super) fn status(actor: &ActorView, is_running: bool) {
     let mut rows = vec![
         ("name", actor.name.clone()),
         ("id", actor.id.clone()),
@@ -160,8 +161,10 @@ pub(super) fn status(actor: &ActorView) {
     rows.extend(actor.given_up.clone().map(|why| ("given up", why)));
     let used = |it: &RestartsView| format!("{} of {} used within {} ms", it.used, it.allowed, it.within_ms);
     rows.extend(actor.restarts.as_ref().map(|restarts| ("restarts", used(restarts))));
-    rows.extend(limit(actor).map(|limit| ("limit", limit)));
-    rows.extend(starts_again(actor).map(|how| ("start again", how)));
+    if is_running {
+        rows.extend(limit(actor).map(|limit| ("limit", limit)));
+        rows.extend(starts_again(actor).map(|how| ("start again", how)));
+    }
     rows.extend(actor.parent.clone().map(|parent| ("parent", parent)));
     rows.extend(actor.urls.iter().map(|url| ("address", url.clone())));
     for (key, value) in rows {
