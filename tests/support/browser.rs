@@ -37,14 +37,15 @@ fn begun() -> Option<(Child, BufReader<ChildStdout>, u16)> {
         .spawn()
         .expect("chromedriver");
     let mut said = BufReader::new(driver.stdout.take().expect("its output"));
-    loop {
-        let mut line = String::new();
-        if said.read_line(&mut line).expect("a line") == 0 {
+    let port_in = |line: String| {
+        let (_, port) = line.split_once("successfully on port ")?;
+        Some(port.trim().trim_end_matches('.').parse().expect("a port"))
+    };
+    match (&mut said).lines().find_map(|line| port_in(line.expect("a line"))) {
+        Some(port) => Some((driver, said, port)),
+        None => {
             driver.wait().expect("it has ended");
-            return None;
-        }
-        if let Some((_, port)) = line.split_once("successfully on port ") {
-            return Some((driver, said, port.trim().trim_end_matches('.').parse().expect("a port")));
+            None
         }
     }
 }
