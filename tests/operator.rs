@@ -378,6 +378,7 @@ fn a_data_directory_tells_who_is_there_although_no_runtime_runs() {
     assert_eq!((&status("home")["status"], &status("home/one")["status"]), (&json!("suspended"), &json!("suspended")));
     let waits = status("waits");
     assert_eq!((&waits["paused"], &waits["mailbox_depth"]), (&json!(true), &json!(1)));
+    assert!(at_rest(&["list"]).contains("paused "), "it is shown as such");
     let failed = at_rest(&["status", "failed"]);
     assert!(failed.contains("failure      trap: ") && failed.contains("what led to it"), "{failed}");
     assert!(failed.contains(&format!("--data-dir {}", dir.display())), "{failed}");

@@ -230,7 +230,7 @@ impl ActorView {
 /// The status of an actor as people read it: of one that is paused or sleeps, that it is or does.
 pub(crate) fn shown_status(status: &str, asleep: bool, paused: bool) -> &str {
     match status {
-        "running" if paused => "paused",
+        "running" | "suspended" if paused => "paused",
         "running" if asleep => "asleep",
         other => other,
     }
