@@ -55,7 +55,7 @@ test: build test-guests
 	cd $(MODELS) && cargo test --locked --quiet
 	cd $(SHIM) && cargo test --locked --quiet
 	cargo test --locked --no-fail-fast
-	cargo test --locked --features fail-points,fuzzing --test recovery --test upgrade_kills --test chaos --test hostile
+	cargo test --locked --features fail-points,fuzzing --test recovery --test pause_kills --test upgrade_kills --test chaos --test hostile
 
 # ROUNDS=n sets the number of rounds, SEED=n the random choices.
 chaos: test-guests

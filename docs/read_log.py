@@ -26,7 +26,7 @@ import uuid
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 HEADER, TRAILER, BATCH = 84, 72, 88
-EVENT, NAME, BLOB, STATE, ENDED, SURVIVED, FORGOTTEN, DROPPED, ROW = range(1, 10)
+EVENT, NAME, BLOB, STATE, ENDED, SURVIVED, FORGOTTEN, DROPPED, ROW, PAUSED = range(1, 11)
 NAMES_STATE, KEEPS, ENDS, BEGINS, OWES, SETTLES, SALTED, KEYED = 1, 2, 4, 8, 16, 32, 64, 128
 STORED, PART_BYTES, PART_TEXT = b"\xd9\x54\x48", b"\xd9\x54\x62", b"\xd9\x54\x74"  # tags 21576, 21602, 21620
 OLD_BYTES, OLD_TEXT = b"\xd9\x54\x42", b"\xd9\x54\x54"  # tags 21570, 21588: of parts without a salt
@@ -368,6 +368,10 @@ class Sums:
         if actor in self.actors:
             self.actors[actor].listed = False
         self.row(actor)
+        self.paused(actor, False)
+
+    def paused(self, actor: int, is_paused: bool) -> None:
+        self.set(7, actor, big(actor) if is_paused else None)
 
     def dropped(self, actor: int, begin: int, upto: int) -> None:
         gone = {sequence for sequence in self.kept.get(actor, ()) if begin <= sequence < upto}
@@ -488,6 +492,11 @@ class Log:
             self.sums.survived(read.number())
         elif record.kind == FORGOTTEN:
             self.sums.forgotten(read.number())
+        elif record.kind == PAUSED:
+            actor, is_paused = read.number(), read.take(1)[0]
+            if is_paused > 1:
+                raise Wrong("a flag is neither 0 nor 1")
+            self.sums.paused(actor, bool(is_paused))
         elif record.kind == DROPPED:
             actor, begin, upto, _last = (read.number() for _ in range(4))
             self.sums.dropped(actor, begin, upto)
@@ -498,7 +507,7 @@ class Log:
             self.check_row(record)
         else:
             raise Wrong("a record is of no known kind")
-        if record.kind in (NAME, ENDED, SURVIVED, FORGOTTEN, DROPPED) and record.payload != b"":
+        if record.kind in (NAME, ENDED, SURVIVED, FORGOTTEN, PAUSED, DROPPED) and record.payload != b"":
             raise Wrong("a record has a payload, and its kind has none")
         read.end("a record")
 

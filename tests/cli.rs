@@ -625,3 +625,27 @@ fn a_log_filter_that_lets_nothing_through_is_told_of() {
     assert!(stage.log().contains("the log filter \"infoo\" names no level"), "{}", stage.log());
     running.shut_down();
 }
+
+#[test]
+fn a_value_that_cannot_be_read_is_answered_with_what_is_expected() {
+    let refused = |args: &[&str]| {
+        let output = theater(args, None);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        text(&output.stderr)
+    };
+    let number = "a whole number is expected, such as 7";
+    for (args, expected) in [
+        (&["state", "a", "--at", "x"][..], number),
+        (&["events", "a", "--last", ""], number),
+        (&["fork", "a", "--at", "1", "--name", "b", "--port", "any"], number),
+        (&["diff", "a", "99999999999999999999", "1"], "the number is too large"),
+        (&["console", "--listen", "foo"], "an address and a port are expected, such as 127.0.0.1:9001"),
+        (&["top", "--interval", "often"], "a number is expected, such as 0.5"),
+    ] {
+        let said = refused(args);
+        assert!(said.contains(expected), "{args:?}: {said}");
+    }
+    // What a person wrote stays as it was written.
+    let said = refused(&["state", "a", "--at", "invalid digit found in string"]);
+    assert!(said.contains("value 'invalid digit found in string' for") && said.contains(number), "{said}");
+}

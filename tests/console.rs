@@ -422,6 +422,70 @@ fn a_console_that_only_shows_has_no_actions_and_takes_none() {
 }
 
 #[test]
+fn several_actors_are_chosen_and_changed_after_one_question() {
+    if !browser::is_there() {
+        return skipped("actions on several actors", "chromium and chromedriver are not installed");
+    }
+    let bank = Bank::new();
+    let running = bank.run();
+    open_accounts(&running);
+    let console = Console::start(&bank.stage, &[]);
+    let mut browser = Browser::open();
+    browser.go(&console.url);
+    browser.until(&format!("{LINES}.length === 3"));
+    let line =
+        |name: &str| format!("{LINES}.find((line) => line.querySelector('.text').textContent.startsWith('{name}'))");
+    for name in ["alice", "bob"] {
+        let click = "dispatchEvent(new MouseEvent('click', { ctrlKey: true, bubbles: true }))";
+        browser.run(&format!("{}.{click}", line(name)));
+    }
+    browser.until("document.querySelector('[role=toolbar]').textContent.startsWith('2 chosen')");
+    let press = |browser: &mut Browser, button: &str| {
+        let all = "[...document.querySelectorAll('[role=toolbar] button')]";
+        let found = format!("{all}.find((it) => it.textContent === '{button}')");
+        browser.until(&format!("{found} !== undefined"));
+        browser.run(&format!("{found}.click()"));
+    };
+    let done = "document.querySelector('dialog[open] .answer').textContent === 'Done for 2 of 2.'";
+    let close = "document.querySelector('dialog[open]').close()";
+    let paused = |actor: &str| running.json(&["status", actor])["paused"] == true;
+    press(&mut browser, "Pause…");
+    assert_eq!(texts(&mut browser, "dialog[open] h2"), ["Pause 2 actors"]);
+    assert_eq!(texts(&mut browser, "dialog[open] .chosen li"), ["ledger/alice running", "ledger/bob running"]);
+    pictured(&mut browser, "console-several.png");
+    assert!(!paused("ledger/alice"), "nothing happens before a person has said yes");
+    browser.click("dialog[open] button.go");
+    browser.until(done);
+    browser.run(close);
+    assert!(paused("ledger/alice") && paused("ledger/bob"));
+    browser.until(&format!("{}.querySelector('.c-status').textContent === 'paused'", line("alice")));
+    press(&mut browser, "Resume…");
+    browser.click("dialog[open] button.go");
+    browser.until(done);
+    browser.run(close);
+    assert!(!paused("ledger/alice") && !paused("ledger/bob"));
+    press(&mut browser, "Choose none");
+    browser.until("document.querySelector('[role=toolbar]').hidden");
+
+    // The history between two moments: none of it is of tomorrow.
+    let alice = running.id("ledger/alice");
+    browser.run(&format!("location.hash = '#/actor/{alice}/history'"));
+    browser.until("document.querySelectorAll('.events li').length > 2");
+    let set = |browser: &mut Browser, label: &str, value: &str| {
+        let script = format!("const it = document.querySelector('[aria-label={label}]'); it.value = {value};");
+        browser.run(&format!("{script} it.dispatchEvent(new Event('change'));"));
+    };
+    set(&mut browser, "Time", "'between'");
+    set(&mut browser, "From", "'2999-01-01T00:00:00'");
+    browser.until("document.querySelectorAll('.events li').length === 0");
+    set(&mut browser, "From", "'1999-01-01T00:00:00'");
+    browser.until("document.querySelectorAll('.events li').length > 2");
+    set(&mut browser, "To", "'1999-01-02T00:00:00'");
+    browser.until("document.querySelectorAll('.events li').length === 0");
+    assert_eq!(browser.errors(), Vec::<String>::new());
+}
+
+#[test]
 fn all_tabs_of_a_browser_share_one_stream() {
     if !browser::is_there() {
         return skipped("tabs of a browser", "chromium and chromedriver are not installed");

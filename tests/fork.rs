@@ -269,3 +269,59 @@ fn a_fork_is_not_taken_for_an_older_name_of_its_manifest() {
     assert_eq!(count(&running, "counter"), json!(0));
     assert!(!stage.log().contains("and named \"copy\" before"), "{}", stage.log());
 }
+
+#[test]
+fn a_fork_of_an_actor_with_a_fixed_port_listens_on_another_one() {
+    let stage = Stage::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let server = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = {free} }}\n");
+    let running = stage.run(&[&stage.manifest("counter", "counter", &server)]);
+    add(&running, "counter", 5);
+    let why = fork(&running, "counter", 4, "same", &[]).expect_err("its port is taken");
+    assert!(why.contains(&free.to_string()), "{why}");
+    fork(&running, "counter", 4, "other", &["--port", "0"]).expect("it is forked");
+    fork(&running, "counter", 4, "third", &["--set", "handlers.http-server.port=0"]).expect("it is forked");
+    for name in ["other", "third"] {
+        let address = running.json(&["status", name])["addresses"][0].as_str().expect("an address").to_owned();
+        let answer = Http::connect(address.parse().expect("an address")).ask("POST", "/increment", None);
+        assert_eq!(answer.json(), json!({ "count": 6 }), "{name}");
+        assert_ne!(address, format!("127.0.0.1:{free}"));
+    }
+    assert_eq!(count(&running, "counter"), json!(5));
+    running.kill();
+    let running = stage.run(&[]);
+    assert_eq!((running.status("other"), count(&running, "other")), ("running".to_owned(), json!(6)));
+    verifies_and_replays(&running.export(&stage, "other"));
+    running.shut_down();
+}
+
+#[test]
+fn a_fork_has_other_values_where_it_is_told_so_and_a_mistake_is_named() {
+    let stage = Stage::new();
+    let config = "[[handlers]]\ntype = \"config\"\n[config]\nregion = \"eu\"\nmost = 3\n";
+    let running = stage.run(&[&stage.manifest("shop", "configured", config)]);
+    let at = (running.events("shop").len() - 1) as u64;
+    fork(&running, "shop", at, "copy", &["--set", "region=us", "--set", "most=4"]).expect("it is forked");
+    let manifest = |actor: &str| {
+        let events = running.events(actor);
+        data_of(&events, "started")[0]["manifest"].as_str().expect("a manifest").to_owned()
+    };
+    let of_copy: toml::Table = manifest("copy").parse().expect("TOML");
+    assert_eq!(of_copy["name"].as_str(), Some("copy"));
+    assert_eq!((of_copy["config"]["region"].as_str(), of_copy["config"]["most"].as_integer()), (Some("us"), Some(4)));
+    assert!(manifest("shop").contains("region = \"eu\""));
+    for (setting, expected) in [
+        ("regoin=us", "did you mean \"region\"?"),
+        ("handlers.http-server.port=0", "no handler \"http-server\"; it has config"),
+        ("most=many", "a value of the type integer"),
+    ] {
+        let why = fork(&running, "shop", at, "wrong", &["--set", setting]).expect_err("it is refused");
+        assert!(why.contains(expected), "{setting}: {why}");
+    }
+    let why = fork(&running, "shop", at, "wrong", &["--set", "region"]).expect_err("no value");
+    assert!(why.contains("KEY=VALUE"), "{why}");
+    let why = fork(&running, "shop", at, "wrong", &["--port", "0"]).expect_err("no listener");
+    assert!(why.contains("no handler with a \"port\""), "{why}");
+    assert!(running.refused(&["status", "wrong"]).contains("no actor"), "nothing was forked");
+    running.shut_down();
+}

@@ -340,3 +340,51 @@ fn the_protocol_describes_an_actor_and_foresees_a_prune() {
     assert!(management.error(&unknown).contains("no such actor"));
     assert!(management.error(&json!({ "ForeseeRedaction": { "id": id } })).contains("missing field `sequence`"));
 }
+
+#[test]
+fn a_data_directory_tells_who_is_there_although_no_runtime_runs() {
+    let stage = Stage::new();
+    for name in ["probe", "nursery"] {
+        stage.copy_component(name, name);
+    }
+    stage.manifest_at("child", "probe.wasm".as_ref(), "");
+    let home = stage.manifest_at("home", "nursery.wasm".as_ref(), "[[handlers]]\ntype = \"supervisor\"\n");
+    let others = ["failed", "gone", "waits"].map(|name| stage.manifest(name, "probe", ""));
+    let running = stage.run(&[&home, &others[0], &others[1], &others[2]]);
+    let spawn = json!({ "op": "spawn-as", "manifest": "child.toml", "label": "one" });
+    running.request("home", &spawn).expect("it is spawned");
+    running.refused(&["request", "failed", "\"trap\""]);
+    running.until("failed", "failed");
+    running.say(&["stop", "gone"]);
+    running.say(&["forget", "gone"]);
+    running.say(&["pause", "waits"]);
+    let send = json!({ "op": "send", "to": running.id("waits"), "msg": "count" });
+    running.request("home/one", &send).expect("it is sent");
+    let names = |list: &Value| -> Vec<String> {
+        let shown = |it: &Value| it["path"].as_str().expect("a path").to_owned();
+        list.as_array().expect("a list").iter().map(shown).collect()
+    };
+    let before = running.json(&["list"]);
+    running.kill();
+    let dir = stage.data_dir();
+    let at_rest = |args: &[&str]| {
+        let output = theater(&[args, &["--data-dir", dir.to_str().expect("a path")]].concat(), None);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let list: Value = serde_json::from_str(&at_rest(&["list", "--json"])).expect("JSON");
+    assert_eq!(names(&list), names(&before));
+    let status = |actor: &str| -> Value { serde_json::from_str(&at_rest(&["status", actor, "--json"])).expect("JSON") };
+    assert_eq!((&status("home")["status"], &status("home/one")["status"]), (&json!("suspended"), &json!("suspended")));
+    let waits = status("waits");
+    assert_eq!((&waits["paused"], &waits["mailbox_depth"]), (&json!(true), &json!(1)));
+    assert!(at_rest(&["list"]).contains("paused "), "it is shown as such");
+    let failed = at_rest(&["status", "failed"]);
+    assert!(failed.contains("failure      trap: ") && failed.contains("what led to it"), "{failed}");
+    assert!(failed.contains(&format!("--data-dir {}", dir.display())), "{failed}");
+    let tree = at_rest(&["tree"]);
+    assert!(tree.contains("└── one (child)  suspended"), "{tree}");
+    assert!(at_rest(&["list", "--ended"]).contains("failed") && !at_rest(&["list", "--ended"]).contains("suspended"));
+    let why = theater(&["status", "gone", "--data-dir", dir.to_str().expect("a path")], None);
+    assert!(text(&why.stderr).contains("was forgotten"), "{}", text(&why.stderr));
+}

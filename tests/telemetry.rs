@@ -284,7 +284,10 @@ fn what_is_wrong_with_the_settings_is_named_with_its_key_and_a_remedy_before_any
             format!("{endpoint}intervall_ms = 10\n"),
             &["unknown key \"intervall_ms\" of [telemetry]; did you mean \"interval_ms\"?"],
         ),
-        (format!("{endpoint}headers_file = \"nowhere\"\n"), &["\"telemetry.headers_file\"", "nowhere"]),
+        (
+            format!("{endpoint}headers_file = \"nowhere\"\n"),
+            &["\"telemetry.headers_file\": cannot read the headers in", "nowhere"],
+        ),
         (
             format!("{endpoint}headers_file = \"bad\"\n"),
             &["\"telemetry.headers_file\"", "bad:1: there is no colon", "NAME: VALUE"],

@@ -8,7 +8,7 @@ use super::clients::{handle_client, is_of_a_client};
 use super::context::ActorContext;
 use super::down::{Down, close};
 use super::executor::{Executor, Firing, Job};
-use super::pause::{Pause, Waiting};
+use super::idling::{Idling, Waiting};
 use super::upgrade::{Upgrade, UpgradeSlot};
 use crate::base::clock;
 use crate::base::fail;
@@ -52,7 +52,7 @@ pub(super) fn serve(
     let monitors = ServedMonitors::of(context, mailbox);
     let replies = ServedReplies::of(context, mailbox);
     let timers = ServedTimers::of(context, mailbox);
-    let mut pause = Pause::of(sleeps_after);
+    let mut idling = Idling::of(sleeps_after);
     // Ends, replies, timers and mail take turns, so that none of them keeps another waiting for ever.
     let mut last = None;
     loop {
@@ -62,53 +62,56 @@ pub(super) fn serve(
                     return Served::Down(Down::Ordered { order: order.clone(), reply: Reply::Nobody });
                 }
                 OrderKind::Fail => return Served::Down(Down::failed_by_children(context, Reply::Nobody)),
-                // Deliveries that actors sent each other before the shutdown are still worked on until the grace is over.
-                OrderKind::Suspend if mailbox.is_empty() || stop.overdue().is_some() => {
+                // Deliveries that actors sent each other before the shutdown are still worked on until the grace is over. Those
+                // for a paused actor wait for the next start.
+                OrderKind::Suspend if mailbox.is_empty() || mailbox.is_paused() || stop.overdue().is_some() => {
                     return Served::Down(Down::Suspended);
                 }
                 OrderKind::Suspend => {}
             }
         } else if let Some(upgrade) = upgrading.slot.take() {
-            pause.end(stop);
+            idling.end(stop);
             return Served::Upgrade(upgrade);
         }
         if upgrading.is_on_trial && executor.has_returned() {
             return Served::Proven;
         }
         let turn = std::mem::take(&mut last);
-        if let Some(monitors) = monitors.as_ref().filter(|_| turn.is_none() && stop.order().is_none())
+        // A paused actor takes nothing that waits for it.
+        let takes = !mailbox.is_paused();
+        if let Some(monitors) = monitors.as_ref().filter(|_| takes && turn.is_none() && stop.order().is_none())
             && let Some(due) = monitors.first_due(context)
         {
             last = Some(OwnPromise::Monitor);
-            pause.end(stop);
+            idling.end(stop);
             if let Err(down) = monitors.tell(context, stop, executor, due) {
                 return Served::Down(down);
             }
             continue;
         }
-        let replies_wait = turn >= Some(OwnPromise::Reply) || stop.order().is_some();
+        let replies_wait = !takes || turn >= Some(OwnPromise::Reply) || stop.order().is_some();
         if let Some(replies) = replies.as_ref().filter(|_| !replies_wait)
             && let Some(due) = replies.first_due(context)
         {
             last = Some(OwnPromise::Reply);
-            pause.end(stop);
+            idling.end(stop);
             if let Err(down) = replies.tell(context, stop, executor, due) {
                 return Served::Down(down);
             }
             continue;
         }
-        let timers_wait = turn == Some(OwnPromise::Timer) || stop.order().is_some();
+        let timers_wait = !takes || turn == Some(OwnPromise::Timer) || stop.order().is_some();
         if let Some(timers) = timers.as_ref().filter(|_| !timers_wait)
             && let Some(due) = timers.first_due(context)
         {
             last = Some(OwnPromise::Timer);
-            pause.end(stop);
+            idling.end(stop);
             if let Err(down) = timers.fire(context, stop, executor, due) {
                 return Served::Down(down);
             }
             continue;
         }
-        let Some(delivery) = mailbox.next() else {
+        let Some(delivery) = takes.then(|| mailbox.next()).flatten() else {
             if turn.is_some() {
                 continue;
             }
@@ -121,17 +124,17 @@ pub(super) fn serve(
                 replies: replies.as_ref().map(|replies| &*replies.own),
                 timers: timers.as_ref().map(|timers| &*timers.own),
             };
-            if pause.look(&waiting) {
+            if idling.look(&waiting) {
                 match waiting.fall_asleep() {
                     Ok(true) => return Served::Down(Down::Asleep),
                     Ok(false) => {}
                     Err(JournalDown) => return Served::Down(Down::Unrecorded),
                 }
             }
-            pause.wait(&waiting);
+            idling.wait(&waiting);
             continue;
         };
-        pause.end(stop);
+        idling.end(stop);
         if let Err(down) = handle(context, (mailbox, stop), executor, delivery) {
             return Served::Down(down);
         }

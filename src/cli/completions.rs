@@ -62,7 +62,9 @@ complete -c theater -n \"__fish_seen_subcommand_from {}\" -f -a \"(theater actor
         ),
         Shell::Zsh => {
             let asks = |line: &str| match line.trim_start() {
-                start if start.starts_with("':actor") || start.starts_with("'::actor") => {
+                start
+                    if ["':actor", "'::actor", "'*:actor", "'*::actor"].iter().any(|with| start.starts_with(with)) =>
+                {
                     line.replace(":_default' \\", ":_theater_actors' \\")
                 }
                 _ => line.to_owned(),

@@ -1,7 +1,7 @@
 //! `theater describe`: all about one actor as text, what went wrong first.
 
 use super::connect::{answered, ask, connect, find};
-use super::show::{joined, limit, print_json, say, starts_again, visible};
+use super::show::{joined, limit, paused, print_json, say, starts_again, visible};
 use super::times::moment;
 use super::{Done, Failure, OneActor};
 use crate::server::protocol::{ActorDescription, ActorView, Request, Response};
@@ -42,6 +42,7 @@ fn print(actor: &ActorView, description: &ActorDescription) {
         "status",
         &format!("{}, incarnation {}, since {}", actor.shown_status(), actor.incarnation, moment(actor.since_ms)),
     );
+    rows("paused", paused(actor));
     rows("failure", actor.failure.as_deref().map(joined));
     rows("given up", actor.given_up.clone());
     rows("", limit(actor));

@@ -19,22 +19,26 @@ use crate::server::protocol::{Request, Response};
 
 #[derive(Args)]
 pub(super) struct PruneArgs {
-    /// The actor's name, its id, or the beginning of either
-    actor: String,
+    /// Names of actors, ids, the beginning of either; or patterns of paths, as for stop
+    #[arg(required = true)]
+    pub(super) actor: Vec<String>,
     /// The data of older events is dropped, up to the last kept state before this event
     #[arg(long, value_name = "SEQUENCE")]
-    before: u64,
+    pub(super) before: u64,
     /// Drop also data that a get-chain has shown to the actor; a replay of that call may then come out otherwise
     #[arg(long)]
-    despite_get_chain: bool,
+    pub(super) despite_get_chain: bool,
     /// Change nothing: say how many events and bytes would go, and from where a replay could begin
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    /// Do it without asking, however many actors are meant
+    #[arg(long, short)]
+    pub(super) yes: bool,
     /// Work on the data directory itself; no runtime may be running on it, but for --dry-run
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    pub(super) data_dir: Option<PathBuf>,
     #[command(flatten)]
-    remote: Remote,
+    pub(super) remote: Remote,
 }
 
 #[derive(Args)]
@@ -57,8 +61,9 @@ pub(super) struct RedactArgs {
     remote: Remote,
 }
 
-pub(super) fn prune(args: &PruneArgs) -> Done {
-    let PruneArgs { actor, before, despite_get_chain, dry_run, data_dir, remote } = args;
+/// Prunes the one actor that `actor` names.
+pub(super) fn prune(args: &PruneArgs, actor: &str) -> Done {
+    let PruneArgs { before, despite_get_chain, dry_run, data_dir, remote, .. } = args;
     let shown = Shown::goes_if(*despite_get_chain);
     if *dry_run {
         let to_drop = match data_dir {

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 the answer is no (a chain
 //! does not verify, a replay diverges, the runtime refuses); 2 the command line is wrong; 3 the runtime ended itself.
 
+mod at_rest;
 mod backup;
 mod build;
 mod check;
@@ -25,15 +26,18 @@ mod json_lines;
 mod logging;
 mod logs;
 mod man;
+mod mistakes;
 mod new;
 mod outcomes;
 mod output;
 mod past;
+mod prune_many;
 mod recent;
 mod remote;
 mod repair;
 mod replay;
 mod sandbox;
+mod selection;
 mod rows;
 mod run;
 mod service_manager;
@@ -104,17 +108,24 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Stop an actor and everything below it
-    Stop(OneActor),
-    /// Start an actor again: its chain goes on in a new incarnation
-    Restart(OneActor),
+    /// Stop actors, and everything below them
+    Stop(selection::ManyActors),
+    /// Start actors again: the chain of each goes on in a new incarnation
+    Restart(selection::ManyActors),
+    /// Have actors take nothing more: what comes for them waits until they are resumed
+    ///
+    /// The call under way is finished first. Messages, requests, timers and the ends of other actors wait, within the bounds of the
+    /// mailbox and with their deadlines. The actors below go on. A pause outlives restarts, upgrades and ends of the runtime.
+    Pause(selection::ManyActors),
+    /// Let paused actors go on with what has waited, in the order in which it came
+    Resume(selection::ManyActors),
     /// Let an actor go on with another component and manifest: same id, same history, same state
     ///
     /// The component is compiled while the actor works on with the old one, and takes its place between two calls. What waits
     /// for the actor, its timers and its clients stay. If the component exports `migrate`, it makes the new state of the old
     /// one. Whatever is refused, the actor goes on as before.
     Upgrade(upgrade::UpgradeArgs),
-    /// Remove an actor that has ended, and all actors below it, from the list; their histories stay in the journal
+    /// Remove actors that have ended, and all actors below them, from the list; their histories stay in the journal
     Forget(ForgetArgs),
     /// Start a new actor from the state that another had at one of its events, and print its id
     ///
@@ -126,7 +137,7 @@ enum Command {
     /// Show the tree of actors: who was started by whom
     Tree(AllActors),
     /// Show one actor; if it failed, why, and the events that led to it
-    Status(OneActor),
+    Status(StatusArgs),
     /// Describe one actor: manifest, component, limits, handlers, restart policy, history, state, children, and its failures
     Describe(OneActor),
     /// Show the actors at work: calls, latency, mailbox, memory, restarts
@@ -296,12 +307,15 @@ struct OneActor {
 
 #[derive(Args)]
 struct ForgetArgs {
-    /// The actor's name, its id, or the beginning of either
+    /// Names of actors, ids, the beginning of either; or patterns of paths, as for stop
     #[arg(required_unless_present = "ended")]
-    actor: Option<String>,
+    actor: Vec<String>,
     /// Forget every actor that has ended
     #[arg(long, conflicts_with = "actor")]
     ended: bool,
+    /// Do it without asking, however many actors are named
+    #[arg(long, short)]
+    yes: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -311,12 +325,29 @@ struct ListArgs {
     /// List only actors that have ended: stopped or failed
     #[arg(long)]
     ended: bool,
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
 }
 
 #[derive(Args)]
 struct AllActors {
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Args)]
+struct StatusArgs {
+    /// The actor's name, its id, or the beginning of either
+    actor: String,
+    /// Read the data directory itself; no runtime needs to be running
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -373,7 +404,8 @@ type Done = Result<(), Failure>;
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         if error.use_stderr() {
-            error.exit()
+            stderr::tell(mistakes::said(&error).trim_end());
+            std::process::exit(error.exit_code())
         }
         // Help and version are results that were asked for: not being able to print them is an error.
         show::printed(error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())));
@@ -404,14 +436,16 @@ fn carry_out(command: Command) -> Done {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Start { manifest, remote } => remote::start(&manifest, &remote),
-        Command::Stop(one) => remote::stop(&one),
-        Command::Restart(one) => remote::restart(&one),
+        Command::Stop(many) => selection::act(&many, &selection::STOP),
+        Command::Restart(many) => selection::act(&many, &selection::RESTART),
+        Command::Pause(many) => selection::act(&many, &selection::PAUSE),
+        Command::Resume(many) => selection::act(&many, &selection::RESUME),
         Command::Upgrade(args) => upgrade::upgrade(&args),
-        Command::Forget(args) => remote::forget(&args),
+        Command::Forget(args) => remote::forget(args),
         Command::Fork(args) => fork::fork(&args),
         Command::List(args) => remote::list(&args),
-        Command::Tree(AllActors { remote }) => remote::tree(&remote),
-        Command::Status(one) => remote::status(&one),
+        Command::Tree(args) => remote::tree(&args),
+        Command::Status(args) => remote::status(&args),
         Command::Describe(one) => describe::describe(&one),
         Command::Top(args) => top::top(&args),
         Command::State(args) => history::state(&args),
@@ -424,7 +458,7 @@ fn carry_out(command: Command) -> Done {
         Command::Request(args) => remote::request(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Export(args) => history::export(&args),
-        Command::Prune(args) => forget::prune(&args),
+        Command::Prune(args) => prune_many::prune(&args),
         Command::Redact(args) => forget::redact(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),

@@ -127,6 +127,16 @@ impl ActorHistory {
         Ok(Self::Journal { reader, row })
     }
 
+    /// The history in a data directory, and how many events it has.
+    pub(super) fn with_length(self) -> Result<(Self, u64), Failure> {
+        let head = match &self {
+            Self::Journal { reader, row } => reader.head(row.actor).map_err(Failure::no)?,
+            Self::Running { .. } | Self::File(_) => None,
+        };
+        let length = head.map_or(0, |head| head.sequence + 1);
+        Ok((self, length))
+    }
+
     /// Gives each event from `from` on to `take`, and the sequence after the last.
     pub(super) fn each(&mut self, from: u64, mut take: impl FnMut(ChainEvent) -> Done) -> Result<u64, Failure> {
         let mut next = from;

@@ -1,6 +1,5 @@
-//! Commands that a running runtime carries out: start, stop, restart, forget, list, tree, status, send, request, shutdown.
+//! Commands that a running runtime carries out: start, forget, list, tree, status, send, request, shutdown.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,8 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::connect::{actors, answered, ask, chain_length, connect, find, from_anywhere};
 use super::past::ActorHistory;
+use super::selection::{self, FORGET, ManyActors};
 use super::show::{self, print_json, say};
-use super::{Done, Failure, ForgetArgs, ListArgs, MessageArgs, OneActor, Remote};
+use super::{AllActors, Done, Failure, ForgetArgs, ListArgs, MessageArgs, Remote, StatusArgs, at_rest};
 use crate::chain::EventKind;
 use crate::chain::cbor::bytes_to_json;
 use crate::server::protocol::{ActorView, Request, Response};
@@ -29,62 +29,19 @@ pub(super) fn start(manifest: &Path, remote: &Remote) -> Done {
     Ok(())
 }
 
-pub(super) fn stop(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let id = find(&mut client, &one.actor)?.id;
-    let id = answered!(ask(&mut client, &Request::StopActor { id }), Response::ActorStopped { id } => id);
-    confirm(&one.remote, "stopped", &id);
-    Ok(())
-}
-
-pub(super) fn restart(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let id = find(&mut client, &one.actor)?.id;
-    let id = answered!(ask(&mut client, &Request::RestartActor { id }), Response::ActorRestarted { id } => id);
-    confirm(&one.remote, "restarted", &id);
-    Ok(())
-}
-
-pub(super) fn forget(args: &ForgetArgs) -> Done {
-    let mut client = connect(&args.remote)?;
-    let Some(actor) = &args.actor else { return forget_ended(&mut client, args) };
-    let id = find(&mut client, actor)?.id;
-    let id = answered!(ask(&mut client, &Request::ForgetActor { id }), Response::ActorForgotten { id } => id);
-    confirm(&args.remote, "forgotten", &id);
-    Ok(())
-}
-
-/// Forgets every actor that has ended. One goes with all actors below it, so only the uppermost are named.
-fn forget_ended(client: &mut Client, args: &ForgetArgs) -> Done {
-    let ended: Vec<ActorView> = actors(client)?.into_iter().filter(|actor| !actor.is_alive()).collect();
-    let ids: HashSet<&str> = ended.iter().map(|actor| actor.id.as_str()).collect();
-    let is_below = |actor: &ActorView| actor.parent.as_deref().is_some_and(|parent| ids.contains(parent));
-    let (mut forgotten, mut refused) = (Vec::new(), Vec::new());
-    for actor in ended.iter().filter(|actor| !is_below(actor)) {
-        match client.ask(&Request::ForgetActor { id: actor.id.clone() }) {
-            Ok(_) => forgotten.push(actor),
-            Err(ClientError::Refused(why)) => refused.push((actor, why)),
-            Err(broken) => return Err(Failure::no(broken)),
-        }
+pub(super) fn forget(args: ForgetArgs) -> Done {
+    let ForgetArgs { actor, ended, yes, remote } = args;
+    if !ended {
+        return selection::act(&ManyActors { actor, yes, remote }, &FORGET);
     }
-    if args.remote.json {
-        let ids: Vec<_> = forgotten.iter().map(|actor| &actor.id).collect();
-        let refused: Vec<_> =
-            refused.iter().map(|(actor, why)| serde_json::json!({ "id": actor.id, "why": why })).collect();
-        print_json(&serde_json::json!({ "forgotten": ids, "refused": refused }));
-    } else {
-        forgotten.iter().for_each(|actor| say!("forgotten {}  {}", actor.id, show::visible(actor.shown_name())));
-        if ended.is_empty() {
-            say!("no actor has ended");
-        }
+    let mut client = connect(&remote)?;
+    let all = actors(&mut client)?;
+    let ended: Vec<ActorView> = all.iter().filter(|actor| !actor.is_alive()).cloned().collect();
+    if ended.is_empty() && !remote.json {
+        say!("no actor has ended");
     }
-    match &refused[..] {
-        [] => Ok(()),
-        all => {
-            let whys: Vec<_> = all.iter().map(|(actor, why)| format!("{}: {why}", actor.shown_name())).collect();
-            Err(Failure::no(format!("not forgotten: {}", whys.join("; "))))
-        }
-    }
+    // One goes with all actors below it.
+    selection::carry_out(&mut client, &selection::uppermost(ended, &all), &FORGET, &remote)
 }
 
 fn confirm(remote: &Remote, done: &str, id: &str) {
@@ -96,7 +53,7 @@ fn confirm(remote: &Remote, done: &str, id: &str) {
 }
 
 pub(super) fn list(args: &ListArgs) -> Done {
-    let mut actors = actors(&mut connect(&args.remote)?)?;
+    let mut actors = listed(args.data_dir.as_deref(), &args.remote)?;
     actors.retain(|actor| !args.ended || !actor.is_alive());
     match () {
         () if args.remote.json => print_json(&actors),
@@ -106,8 +63,13 @@ pub(super) fn list(args: &ListArgs) -> Done {
     Ok(())
 }
 
-pub(super) fn tree(remote: &Remote) -> Done {
-    let actors = actors(&mut connect(remote)?)?;
+/// The actors of a running runtime, or those in a data directory.
+fn listed(data_dir: Option<&Path>, remote: &Remote) -> Result<Vec<ActorView>, Failure> {
+    data_dir.map_or_else(|| actors(&mut connect(remote)?), at_rest::actors)
+}
+
+pub(super) fn tree(AllActors { data_dir, remote }: &AllActors) -> Done {
+    let actors = listed(data_dir.as_deref(), remote)?;
     if remote.json {
         print_json(&actors);
     } else {
@@ -119,19 +81,30 @@ pub(super) fn tree(remote: &Remote) -> Done {
 /// How many events are shown that led to a failure.
 const LED_TO_IT: u64 = 6;
 
-pub(super) fn status(one: &OneActor) -> Done {
-    let mut client = connect(&one.remote)?;
-    let actor = find(&mut client, &one.actor)?;
-    if one.remote.json {
+pub(super) fn status(StatusArgs { actor, data_dir, remote }: &StatusArgs) -> Done {
+    let (actor, running) = match data_dir {
+        Some(dir) => (at_rest::find(dir, actor)?, None),
+        None => {
+            let mut client = connect(remote)?;
+            (find(&mut client, actor)?, Some(client))
+        }
+    };
+    if remote.json {
         print_json(&actor);
         return Ok(());
     }
-    show::status(&actor);
+    show::status(&actor, running.is_some());
     if actor.failure.is_some() {
-        let length = chain_length(&mut client, &actor.id)?;
+        let (mut source, length) = match (running, data_dir) {
+            (Some(mut client), _) => {
+                let length = chain_length(&mut client, &actor.id)?;
+                (ActorHistory::Running { client, id: actor.id.clone() }, length)
+            }
+            (None, dir) => ActorHistory::open(&actor.id, dir.as_deref(), remote)?.with_length()?,
+        };
         let address = actor.path.clone().unwrap_or_else(|| actor.id.clone());
-        show::line(&format!("\nwhat led to it (all of it: theater events {address}):"));
-        let mut source = ActorHistory::Running { client, id: actor.id };
+        let at = data_dir.as_ref().map_or_else(String::new, |dir| format!(" --data-dir {}", dir.display()));
+        show::line(&format!("\nwhat led to it (all of it: theater events {address}{at}):"));
         let mut failed = None;
         source.each(length.saturating_sub(LED_TO_IT), |event| {
             show::event(&event, None);
@@ -139,7 +112,7 @@ pub(super) fn status(one: &OneActor) -> Done {
             Ok(())
         })?;
         if let Some(failed) = failed {
-            show::line(&format!("\nwho asked for it, and what came of it: theater trace {address} {failed}"));
+            show::line(&format!("\nwho asked for it, and what came of it: theater trace {address} {failed}{at}"));
         }
     }
     Ok(())

@@ -144,7 +144,8 @@ fn age(since_ms: u64) -> String {
     }
 }
 
-pub(super) fn status(actor: &ActorView) {
+/// `is_running`: a runtime says so; else a data directory does, which knows less.
+pub(super) fn status(actor: &ActorView, is_running: bool) {
     let mut rows = vec![
         ("name", actor.name.clone()),
         ("id", actor.id.clone()),
@@ -154,18 +155,27 @@ pub(super) fn status(actor: &ActorView) {
         ("age", age(actor.since_ms)),
         ("manifest", actor.manifest.clone()),
     ];
+    rows.extend(paused(actor).map(|paused| ("paused", paused)));
     rows.extend(actor.path.clone().filter(|_| actor.label.is_some()).map(|path| ("path", path)));
     rows.extend(actor.failure.as_ref().map(|failure| ("failure", joined(failure))));
     rows.extend(actor.given_up.clone().map(|why| ("given up", why)));
     let used = |it: &RestartsView| format!("{} of {} used within {} ms", it.used, it.allowed, it.within_ms);
     rows.extend(actor.restarts.as_ref().map(|restarts| ("restarts", used(restarts))));
-    rows.extend(limit(actor).map(|limit| ("limit", limit)));
-    rows.extend(starts_again(actor).map(|how| ("start again", how)));
+    if is_running {
+        rows.extend(limit(actor).map(|limit| ("limit", limit)));
+        rows.extend(starts_again(actor).map(|how| ("start again", how)));
+    }
     rows.extend(actor.parent.clone().map(|parent| ("parent", parent)));
     rows.extend(actor.urls.iter().map(|url| ("address", url.clone())));
     for (key, value) in rows {
         line(&format!("{key:<12} {}", visible(&value)));
     }
+}
+
+/// What a pause means for an actor, if it is paused.
+pub(super) fn paused(actor: &ActorView) -> Option<String> {
+    let waits = if actor.is_alive() { "what comes for it waits" } else { "it begins paused if it is restarted" };
+    actor.paused.then(|| format!("{waits}, until theater resume {}", actor.shown_name()))
 }
 
 /// Whether the limit of restarts is why a failed actor stays down.

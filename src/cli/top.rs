@@ -149,7 +149,7 @@ fn table(metrics: &MetricsView, earlier: Option<(&MetricsView, Duration)>, rows:
         let name: String = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(20).collect();
         lines.push(format!(
             "{name:<20} {:<10} {:>7} {:>9} {:>8} {:>17} {:>8} {:>8} {:>9} {:>6} {:>8} {:>9}",
-            shown_status(&actor.status, actor.asleep),
+            shown_status(&actor.status, actor.asleep, actor.paused),
             actor.counts.mailbox_depth,
             actor.counts.calls,
             per_second(*rate),

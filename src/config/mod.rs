@@ -26,7 +26,7 @@ pub(crate) use setting::{Kind, SETTINGS, Setting};
 use crate::base::limits::{ManagementLimits, RuntimeLimits};
 use crate::journal::Durability;
 use crate::manifest::ManifestError;
-use crate::server::{ClientOptions, Endpoint, RoutedListener, ServerOptions, TlsFiles, Token, TokenError, read_secret};
+use crate::server::{ClientOptions, Endpoint, RoutedListener, ServerOptions, TlsFiles, Token, TokenError, read_token};
 use crate::telemetry::TelemetryOptions;
 use crate::theater::Retention;
 
@@ -328,7 +328,7 @@ impl Settings {
                 token = self.secret(text, file);
             }
             if token.is_none() {
-                token = path(file).map(|path| read_secret(&path)).transpose()?;
+                token = path(file).map(|path| read_token(&path)).transpose()?;
             }
         }
         Ok(ClientOptions { endpoint, token, authorities })

@@ -160,6 +160,9 @@ impl<'a> FactReader<'a> {
                 Entry::Ended(actor) => facts.push(Fact::Ended(key(*actor))),
                 Entry::Survived(actor) => facts.push(Fact::Survived(key(*actor))),
                 Entry::Forgotten(actor) => facts.push(Fact::Forgotten(key(*actor))),
+                Entry::Paused { actor, is_paused } => {
+                    facts.push(Fact::Paused { actor: key(*actor), is_paused: *is_paused });
+                }
                 Entry::Dropped { actor, from, upto, last } => {
                     facts.push(Fact::StatesDropped { actor: key(*actor), events: *from..*upto });
                     facts.push(Fact::Dropped { actor: key(*actor), last: *last });

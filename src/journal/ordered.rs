@@ -88,6 +88,11 @@ impl JournalReader {
         Ok(!self.ask(|index| index.is_listed(actor.key))?)
     }
 
+    /// Whether an operator has the actor paused.
+    pub(crate) fn is_paused(&self, actor: ActorKey) -> ReadResult<bool> {
+        self.ask(|index| index.is_paused(actor.key))
+    }
+
     /// The parent of an actor that has ever begun.
     pub(crate) fn parent(&self, actor: ActorId) -> ReadResult<Option<ActorId>> {
         self.ask(|index| index.parent(actor))

@@ -149,6 +149,8 @@ pub(crate) enum Record {
     Seal,
     /// The actor, which has ended, is listed no longer.
     Forgotten(ActorKey),
+    /// From here on an operator has the actor paused, or not: its mail waits until it is resumed.
+    Paused { actor: ActorKey, is_paused: bool },
     /// A component's bytes; stored once.
     Component(ComponentDigest, Arc<[u8]>),
     /// Run once everything before it is committed.
@@ -182,6 +184,7 @@ impl Record {
                 Self::Ended(_)
                 | Self::Survived(_)
                 | Self::Forgotten(_)
+                | Self::Paused { .. }
                 | Self::Store(_)
                 | Self::Drop { .. }
                 | Self::Seal

@@ -243,6 +243,10 @@ impl Desk {
             Record::Forgotten(actor) => {
                 self.entry(batch, &Entry::Forgotten(unsigned(actor.key)), Fact::Forgotten(actor.key))?;
             }
+            Record::Paused { actor, is_paused } => {
+                let entry = Entry::Paused { actor: unsigned(actor.key), is_paused };
+                self.entry(batch, &entry, Fact::Paused { actor: actor.key, is_paused })?;
+            }
             Record::Store(actor) => self.store(batch, actor.key)?,
             Record::State(actor, sequence, state) => {
                 self.store_state(batch, actor.key, sequence, state.as_deref())?;

@@ -3,6 +3,7 @@
 //! This room reads and checks a manifest without knowing any handler. A handler's table `config` stays unread until the
 //! handler itself reads it with [`HandlerEntry::config`]. `docs/manifest.md` describes every key.
 
+mod changes;
 mod checks;
 mod error;
 mod handler;
@@ -24,6 +25,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub(crate) use changes::ManifestChanges;
 pub use error::ManifestError;
 pub(crate) use error::ManifestSource;
 pub use handler::HandlerEntry;

@@ -69,10 +69,9 @@ impl Token {
 
     /// The token in a file.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
-        let text = read_secret(path)?;
-        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-        if mode & 0o077 != 0 {
-            log::warn!("the token in {} can be read by others than its owner: chmod 600 it", path.display());
+        let text = read_token(path)?;
+        if let Some(doubt) = open_to_others(path) {
+            log::warn!("the token in {} {doubt}", path.display());
         }
         Self::new(&text).map_err(|error| TokenError::File { path: path.to_owned(), why: error.to_string() })
     }
@@ -89,11 +88,21 @@ impl Token {
 }
 
 /// Reads the text of a token from a file, for a client that sends it.
-pub(crate) fn read_secret(path: &Path) -> Result<String, TokenError> {
-    let refused = |why: String| TokenError::File { path: path.to_owned(), why };
-    let text = read_at_most(TOKEN_FILE_BYTES, path).map_err(refused)?;
-    let text = String::from_utf8(text).map_err(|_| refused("it is not UTF-8 text".into()))?;
+pub(crate) fn read_token(path: &Path) -> Result<String, TokenError> {
+    read_secret(path).map_err(|why| TokenError::File { path: path.to_owned(), why })
+}
+
+/// Reads the text of a short file that is nobody else's to read, without the white space around it. The error does not name the
+/// file.
+pub(crate) fn read_secret(path: &Path) -> Result<String, String> {
+    let text = String::from_utf8(read_at_most(TOKEN_FILE_BYTES, path)?).map_err(|_| "it is not UTF-8 text")?;
     Ok(text.trim().to_owned())
+}
+
+/// What is to be said of the file of a secret that others than its owner can read.
+pub(crate) fn open_to_others(path: &Path) -> Option<&'static str> {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    (mode & 0o077 != 0).then_some("can be read by others than its owner: chmod 600 it")
 }
 
 /// The tokens in force.
@@ -183,7 +192,10 @@ impl Request {
             Self::StartActor { .. }
             | Self::StopActor { .. }
             | Self::RestartActor { .. }
+            | Self::PauseActor { .. }
+            | Self::ResumeActor { .. }
             | Self::ForkActor { .. }
+            | Self::ForkChangedActor { .. }
             | Self::UpgradeActor { .. }
             | Self::DryRunUpgrade { .. }
             | Self::ForgetActor { .. }
@@ -237,5 +249,15 @@ mod tests {
         assert!(matches!(Token::new("  short  "), Err(TokenError::TooShort)));
         let shown = format!("{:?}", Token::new(LONG).expect("long enough"));
         assert_eq!(shown, "Token(…)");
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_told_of() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert_eq!(open_to_others(file.path()), None);
+        for mode in [0o640, 0o604] {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("its mode is set");
+            assert!(open_to_others(file.path()).is_some_and(|doubt| doubt.contains("chmod 600")), "{mode:o}");
+        }
     }
 }

@@ -250,6 +250,22 @@ impl Client {
         self.ask(&Request::RestartActor { id: id.to_string() }).map(drop)
     }
 
+    /// Pauses an actor: what comes for it waits until it is resumed. Says whether it was not paused before.
+    pub fn pause(&mut self, id: ActorId) -> Result<bool, ClientError> {
+        match self.ask(&Request::PauseActor { id: id.to_string() })? {
+            Response::ActorPaused { already, .. } => Ok(!already),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Resumes an actor that was paused. Says whether it was.
+    pub fn resume(&mut self, id: ActorId) -> Result<bool, ClientError> {
+        match self.ask(&Request::ResumeActor { id: id.to_string() })? {
+            Response::ActorResumed { already, .. } => Ok(!already),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Lets an actor go on with another manifest and its component, or with the manifest file that it was started from, and waits
     /// until it is up with them. The path is one of the machine on which the runtime runs.
     pub fn upgrade(&mut self, id: ActorId, manifest: Option<&Path>) -> Result<(), ClientError> {

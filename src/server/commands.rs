@@ -15,7 +15,7 @@ use super::{lookup::known, rows};
 use crate::base::limits::SMALL_ANSWER_BYTES;
 use crate::chain::{ComponentDigest, EventHash};
 use crate::journal::{DataDropped, DataToDrop, Shown};
-use crate::manifest::ActorSource;
+use crate::manifest::{ActorSource, ManifestChanges};
 use crate::system::{ChangedOutcome, DryRun, TheaterHandle};
 use crate::theater::{ActorState, ReadError};
 
@@ -126,11 +126,24 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
         Request::RestartActor { id } => {
             theater.restart(known(theater, &id)?.id).map(|()| Response::ActorRestarted { id }).map_err(text)
         }
+        Request::PauseActor { id } => {
+            let paused = theater.pause(known(theater, &id)?.id);
+            paused.map(|is_new| Response::ActorPaused { id, already: !is_new }).map_err(text)
+        }
+        Request::ResumeActor { id } => {
+            let resumed = theater.resume(known(theater, &id)?.id);
+            resumed.map(|was_paused| Response::ActorResumed { id, already: !was_paused }).map_err(text)
+        }
         Request::ForgetActor { id } => {
             theater.forget(known(theater, &id)?.id).map(|()| Response::ActorForgotten { id }).map_err(text)
         }
         Request::ForkActor { id, at, name, manifest } => {
             let forked = theater.fork(known(theater, &id)?.id, at, &name, manifest.map(ActorSource::file));
+            forked.map(|id| Response::ActorForked { id: id.to_string() }).map_err(text)
+        }
+        Request::ForkChangedActor { id, at, name, manifest, port, set } => {
+            let (actor, changes) = (known(theater, &id)?.id, ManifestChanges { port, values: set });
+            let forked = theater.fork_changed(actor, at, &name, manifest.map(ActorSource::file), changes);
             forked.map(|id| Response::ActorForked { id: id.to_string() }).map_err(text)
         }
         Request::UpgradeActor { id, manifest } => {

@@ -51,8 +51,8 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub(crate) use auth::read_secret;
 pub use auth::{Token, TokenError};
+pub(crate) use auth::{open_to_others, read_secret, read_token};
 pub use bind::{BoundServer, TheaterServer};
 pub use client::{Client, ClientError, ClientOptions, Endpoint, NotAnEndpoint};
 pub(crate) use client::{MESSAGE_BYTES, unexpected};

@@ -71,6 +71,13 @@ pub(crate) enum Request {
     RestartActor {
         id: String,
     },
+    /// Has an actor take nothing more until it is resumed: what comes for it waits.
+    PauseActor {
+        id: String,
+    },
+    ResumeActor {
+        id: String,
+    },
     /// Starts a new root from the state at event `at` of an actor.
     ForkActor {
         id: String,
@@ -78,6 +85,19 @@ pub(crate) enum Request {
         name: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         manifest: Option<String>,
+    },
+    /// `ForkActor` with changes of the manifest: another port for its listener, and other values by their keys. (Fields of that
+    /// command would mean nothing to an earlier version, which would fork without them.)
+    ForkChangedActor {
+        id: String,
+        at: u64,
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        manifest: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        #[serde(default, deserialize_with = "or_left_out", skip_serializing_if = "Vec::is_empty")]
+        set: Vec<(String, String)>,
     },
     /// Lets an actor go on with this manifest and its component; without one, with the manifest file that it was started from.
     UpgradeActor {
@@ -332,6 +352,16 @@ pub(crate) enum Response {
     },
     ActorUpgraded {
         id: String,
+    },
+    /// `already`: it was paused before.
+    ActorPaused {
+        id: String,
+        already: bool,
+    },
+    /// `already`: it was not paused.
+    ActorResumed {
+        id: String,
+        already: bool,
     },
     /// `changed` of `transitions` calls come out otherwise; `changes` has what differs, at most 200 of that.
     UpgradeDryRun {

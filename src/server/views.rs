@@ -181,6 +181,9 @@ pub(crate) struct ActorView {
     /// Whether it is running and sleeps: it has no thread until something is there for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) asleep: bool,
+    /// Whether an operator has paused it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) paused: bool,
     /// Why it failed, if it has failed.
     pub(crate) failure: Option<String>,
     pub(crate) incarnation: u64,
@@ -216,7 +219,7 @@ impl ActorView {
 
     /// The status as people read it.
     pub(crate) fn shown_status(&self) -> &str {
-        shown_status(&self.status, self.asleep)
+        shown_status(&self.status, self.asleep, self.paused)
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -224,9 +227,13 @@ impl ActorView {
     }
 }
 
-/// The status of an actor as people read it: of one that sleeps, that it does.
-pub(crate) fn shown_status(status: &str, asleep: bool) -> &str {
-    if asleep && status == "running" { "asleep" } else { status }
+/// The status of an actor as people read it: of one that is paused or sleeps, that it is or does.
+pub(crate) fn shown_status(status: &str, asleep: bool, paused: bool) -> &str {
+    match status {
+        "running" | "suspended" if paused => "paused",
+        "running" if asleep => "asleep",
+        other => other,
+    }
 }
 
 impl From<ActorInfo> for ActorView {
@@ -243,6 +250,7 @@ impl From<ActorInfo> for ActorView {
             parent: info.parent.map(|parent| parent.to_string()),
             status: info.status.word().to_owned(),
             asleep: info.asleep,
+            paused: info.paused,
             failure,
             incarnation: info.incarnation.0,
             mailbox_depth: info.mailbox_depth,

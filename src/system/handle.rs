@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use parking_lot::Mutex;
 
 use super::answer::Answer;
 use super::async_requests::AsyncRequests;
@@ -36,6 +37,8 @@ pub struct TheaterHandle {
     pub(crate) journal: JournalHandle,
     pub(crate) subscribers: Arc<Subscribers>,
     pub(crate) control: Arc<dyn Control>,
+    /// Held while an actor is paused, resumed or forgotten, so that the journal has these in the order in which they are done.
+    pub(crate) pauses: Arc<Mutex<()>>,
     pub(crate) limits: RuntimeLimits,
     pub(crate) timers: Arc<Timers>,
     pub(crate) async_requests: Arc<AsyncRequests>,

@@ -38,6 +38,11 @@
 //! there before the ringer takes the lock to look for the mark; A looks for rings once more after it has set the mark. So
 //! either the ringer finds the mark, or A finds the ring. A thread gives the actor up only if the mark is still there then; if
 //! somebody has taken it away, the actor is started again at once.
+//!
+//! **A paused actor takes nothing.** An operator's pause is a second mark beside that. While it is there, senders get places as
+//! ever, up to the bounds, and take away no mark that the actor is asleep; an actor falls asleep whatever waits for it. The
+//! resumption takes both marks away under the lock. So either it finds the actor asleep, and has it woken, or the actor, which
+//! looks for the pause again after it has marked itself as asleep, sees that there is none, and looks for what has come.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -89,6 +94,8 @@ struct Shared {
     max_bytes: AtomicU64,
     /// One of [`OPEN`], [`CLOSED`], [`ASLEEP`]. Written under the lock.
     gate: AtomicU8,
+    /// An operator has paused the actor: nobody rouses it for what comes. Written under the lock.
+    is_paused: AtomicBool,
     /// Something that is no delivery may have come for the owner; it looks for it elsewhere.
     is_rung: AtomicBool,
     /// Wakes the thread that serves the mailbox.
@@ -136,6 +143,7 @@ impl Mailbox {
             max_deliveries: AtomicU64::new(max_deliveries),
             max_bytes: AtomicU64::new(max_bytes),
             gate: AtomicU8::new(OPEN),
+            is_paused: AtomicBool::new(false),
             // Nobody has looked yet.
             is_rung: AtomicBool::new(true),
             owner: parker.unparker().clone(),
@@ -153,6 +161,7 @@ impl Mailbox {
         let mut counts = self.0.counts.lock();
         match self.0.gate.load(Ordering::Relaxed) {
             OPEN => {}
+            ASLEEP if self.is_paused() => {}
             ASLEEP => return Err(Refusal::Asleep),
             _ => return Err(Refusal::Closed),
         }
@@ -168,11 +177,36 @@ impl Mailbox {
         Ok(Slot { mailbox: self, receiver, bytes, lane, sender })
     }
 
-    /// Takes away the mark that the actor is asleep. `true` if it was there: then the caller has the actor woken.
+    /// Takes away the mark that the actor is asleep, unless the actor is paused. `true` if it was there: then the caller has the
+    /// actor woken.
     #[must_use = "an actor that was roused is woken by nobody else"]
     pub(crate) fn rouse(&self) -> bool {
         let _counts = self.0.counts.lock();
-        self.0.rouse()
+        !self.is_paused() && self.0.rouse()
+    }
+
+    /// From here on the actor takes nothing out of the mailbox, until it is resumed.
+    pub(crate) fn pause(&self) {
+        let counts = self.0.counts.lock();
+        self.0.is_paused.store(true, Ordering::SeqCst);
+        drop(counts);
+        self.0.owner.unpark();
+    }
+
+    /// The actor goes on with what waits. `true` if it was asleep: then the caller has it woken.
+    #[must_use = "an actor that was roused is woken by nobody else"]
+    pub(crate) fn resume(&self) -> bool {
+        let counts = self.0.counts.lock();
+        self.0.is_paused.store(false, Ordering::SeqCst);
+        let was_asleep = self.0.rouse();
+        drop(counts);
+        self.0.owner.unpark();
+        was_asleep
+    }
+
+    /// Whether an operator has paused the actor.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.0.is_paused.load(Ordering::SeqCst)
     }
 
     /// Whether no thread serves the mailbox, and nobody has roused the actor.
@@ -288,7 +322,8 @@ impl Shared {
     }
 }
 
-/// The receiving side of a mailbox that nobody serves, and in which no place was taken when its owner fell asleep.
+/// The receiving side of a mailbox that nobody serves, and in which no place was taken when its owner fell asleep, unless the
+/// owner was paused.
 #[derive(Debug)]
 pub(crate) struct RestingOwner(Option<(Arc<Shared>, Parker)>);
 
@@ -341,11 +376,12 @@ impl MailboxOwner {
         }
     }
 
-    /// Marks the actor as asleep, unless a place in the mailbox is taken or somebody has closed it. From here on the calling
-    /// thread looks once more for what is no delivery; it then either stays awake or [rests](MailboxOwner::rest).
+    /// Marks the actor as asleep, unless a place in the mailbox is taken, and the actor is not paused, or somebody has closed the
+    /// mailbox. From here on the calling thread looks once more for what is no delivery; it then either stays awake or
+    /// [rests](MailboxOwner::rest).
     pub(crate) fn fall_asleep(&self) -> bool {
         let _counts = self.shared.counts.lock();
-        let falls = self.is_empty() && self.shared.gate.load(Ordering::SeqCst) == OPEN;
+        let falls = (self.is_empty() || self.is_paused()) && self.shared.gate.load(Ordering::SeqCst) == OPEN;
         if falls {
             self.shared.gate.store(ASLEEP, Ordering::SeqCst);
         }
@@ -373,6 +409,11 @@ impl MailboxOwner {
     /// What wakes the thread that serves the mailbox.
     pub(crate) fn unparker(&self) -> Unparker {
         self.shared.owner.clone()
+    }
+
+    /// Whether an operator has paused the actor.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.shared.is_paused.load(Ordering::SeqCst)
     }
 
     /// Whether something that is no delivery may have come.

@@ -9,7 +9,7 @@ use super::waits::WaitId;
 use crate::base::id::ActorId;
 use crate::chain::Link;
 use crate::journal::ActorKey;
-use crate::manifest::ActorSource;
+use crate::manifest::{ActorSource, ManifestChanges};
 
 /// A new actor is wanted.
 pub(crate) struct SpawnRequest {
@@ -25,6 +25,8 @@ pub(crate) struct ForkRequest {
     pub(crate) name: String,
     /// The manifest that the new actor is to run; without one, it runs what the other actor ran at that event.
     pub(crate) manifest: Option<ActorSource>,
+    /// What is to be other than that manifest says.
+    pub(crate) changes: ManifestChanges,
 }
 
 /// A request that an actor goes on with another manifest and component.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::base::text::one_line;
 use crate::handlers::{OwnAnswer, OwnServer};
 use crate::net::Wakeup;
-use crate::server::read_secret;
+use crate::server::{open_to_others, read_secret};
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -42,6 +42,10 @@ impl Collector {
         let collector = Self { endpoint: endpoint.trim_end_matches('/').to_owned(), server, headers, give_up };
         let has_secrets = collector.headers.is_some();
         collector.headers().map_err(|why| format!("\"telemetry.headers_file\": {why}"))?;
+        let doubt = collector.headers.as_deref().and_then(|file| Some((file, open_to_others(file)?)));
+        if let Some((file, doubt)) = doubt {
+            log::warn!("the headers in {} {doubt}", file.display());
+        }
         if has_secrets && collector.server.is_in_the_open() {
             log::warn!("the headers for {endpoint} can be read on their way: \"telemetry.endpoint\" is not https");
         }
@@ -73,7 +77,7 @@ impl Collector {
 
 /// The headers in a file: `NAME: VALUE`, one a line. No error quotes a value.
 fn read_headers(path: &Path) -> Result<Vec<(String, String)>, String> {
-    let text = read_secret(path).map_err(|error| error.to_string())?;
+    let text = read_secret(path).map_err(|why| format!("cannot read the headers in {}: {why}", path.display()))?;
     let mut headers = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let bad = |what: &str| {

@@ -85,6 +85,8 @@ pub(super) struct FormerLife {
     pub(super) was_up: bool,
     /// Whether the actor's chain says that the actor is alive.
     pub(super) was_alive: bool,
+    /// Whether an operator has paused it.
+    pub(super) is_paused: bool,
     /// How it has ended for good, if it has.
     pub(super) ended: Option<RecordedEnd>,
     /// The notice that the parent gets once the actor is up.

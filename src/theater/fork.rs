@@ -124,7 +124,7 @@ impl Origin {
     fn runs(&self) -> Result<(Manifest, Vec<u8>), LifecycleError> {
         let name = &self.request.name;
         if let Some(source) = &self.request.manifest {
-            let manifest = Manifest::of(source, &self.allowed)?.renamed(name)?;
+            let manifest = Manifest::of(source, &self.allowed)?.renamed(name)?.changed(&self.request.changes)?;
             for warning in &manifest.warnings {
                 log::warn!("{}: {warning}", manifest.path().display());
             }
@@ -136,7 +136,8 @@ impl Origin {
         let beyond =
             |error| format!("{error}; this is what the actor was started with: give a manifest with --manifest FILE");
         self.allowed.admit(&limits).map_err(beyond)?;
-        let manifest = Manifest::recorded(path, self.started.manifest.as_str().into(), &limits)?.renamed(name)?;
+        let manifest = Manifest::recorded(path, self.started.manifest.as_str().into(), &limits)?;
+        let manifest = manifest.renamed(name)?.changed(&self.request.changes)?;
         let unreadable = |error| JournalError::Read { path: self.dir.clone(), error }.to_string();
         let component = self.reader.component(digest).map_err(unreadable)?;
         match component.filter(|component| ComponentDigest::of(component) == digest) {

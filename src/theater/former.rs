@@ -252,6 +252,7 @@ impl FormerActor {
             began_ms,
             was_up,
             was_alive,
+            is_paused: reader.is_paused(actor)?,
             ended,
             notice,
             lately,

@@ -248,6 +248,7 @@ impl TheaterRuntime {
             journal: journal.handle().clone(),
             subscribers,
             control: Arc::new(control),
+            pauses: Arc::default(),
             limits: config.limits,
             http_exchanges: Places::default(),
             secrets: config.secrets,

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -28,22 +28,32 @@ pub fn is_there() -> bool {
     runs("chromedriver") && runs("chromium")
 }
 
+/// A chromedriver, what it says, and its port; none if it has ended.
+fn begun() -> Option<(Child, BufReader<ChildStdout>, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .args(["--port=0", "--log-level=SEVERE"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver");
+    let mut said = BufReader::new(driver.stdout.take().expect("its output"));
+    let port_in = |line: String| {
+        let (_, port) = line.split_once("successfully on port ")?;
+        Some(port.trim().trim_end_matches('.').parse().expect("a port"))
+    };
+    match (&mut said).lines().find_map(|line| port_in(line.expect("a line"))) {
+        Some(port) => Some((driver, said, port)),
+        None => {
+            driver.wait().expect("it has ended");
+            None
+        }
+    }
+}
+
 impl Browser {
     pub fn open() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .args(["--port=0", "--log-level=SEVERE"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver");
-        let mut said = BufReader::new(driver.stdout.take().expect("its output"));
-        let port = loop {
-            let mut line = String::new();
-            assert_ne!(said.read_line(&mut line).expect("a line"), 0, "chromedriver ended");
-            if let Some((_, port)) = line.split_once("successfully on port ") {
-                break port.trim().trim_end_matches('.').parse().expect("a port");
-            }
-        };
+        // It draws a port for one protocol of the internet, and ends if somebody else has the same port of the other one.
+        let (driver, mut said, port) = (0..10).find_map(|_| begun()).expect("chromedriver ended, ten times");
         // Somebody must go on reading, or chromedriver would stop at a full pipe.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
@@ -103,6 +103,10 @@ pub enum LogRecord {
     Ended(u64),
     Survived(u64),
     Forgotten(u64),
+    Paused {
+        actor: u64,
+        is_paused: bool,
+    },
     Dropped {
         actor: u64,
         from: u64,
@@ -127,7 +131,9 @@ impl LogRecord {
             Self::Blob { bytes: payload, .. } | Self::State { state: payload, .. } | Self::Row { row: payload, .. } => {
                 Some(payload)
             }
-            Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) | Self::Dropped { .. } => None,
+            Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) | Self::Paused { .. } | Self::Dropped { .. } => {
+                None
+            }
         }
     }
 }
@@ -631,6 +637,11 @@ fn essence_of(record: &LogRecord, code: u64) -> (u8, Vec<u8>) {
                 _ => 7,
             }
         }
+        LogRecord::Paused { actor, is_paused } => {
+            put_number(to, *actor);
+            to.push(u8::from(*is_paused));
+            10
+        }
         LogRecord::Dropped { actor, from, upto, last } => {
             [actor, from, upto, last].into_iter().for_each(|number| put_number(to, *number));
             8
@@ -804,6 +815,7 @@ fn record(kind: u8, read: &mut Bytes<'_>, payload: Payload, names: &[String]) ->
             name: read.array(),
             row: payload,
         },
+        10 => LogRecord::Paused { actor: read.number(), is_paused: read.array() == [1] },
         other => panic!("no record is of kind {other}"),
     }
 }
@@ -851,6 +863,7 @@ struct Sums {
     owed: BTreeMap<([u8; 16], u64), Promise>,
     landmarks: u128,
     kept: BTreeMap<(u64, u64), u64>,
+    paused: BTreeSet<u64>,
 }
 
 struct Head {
@@ -893,7 +906,12 @@ impl Sums {
             }
             LogRecord::Ended(actor) => self.end(*actor),
             LogRecord::Survived(actor) => self.actors.get_mut(actor).into_iter().for_each(|row| row.attempts = 0),
-            LogRecord::Forgotten(actor) => self.actors.get_mut(actor).into_iter().for_each(|row| row.listed = false),
+            LogRecord::Forgotten(actor) => {
+                self.actors.get_mut(actor).into_iter().for_each(|row| row.listed = false);
+                self.paused.remove(actor);
+            }
+            LogRecord::Paused { actor, is_paused: true } => _ = self.paused.insert(*actor),
+            LogRecord::Paused { actor, is_paused: false } => _ = self.paused.remove(actor),
             LogRecord::Dropped { actor, from, upto, .. } => {
                 self.kept.retain(|(of, sequence), _| of != actor || !(from..upto).contains(&sequence));
             }
@@ -965,7 +983,8 @@ impl Sums {
         let kept = self.kept.iter().map(|((actor, sequence), segment)| {
             part(5, &[&[*actor, *sequence, *segment].map(u64::to_be_bytes).concat()])
         });
-        let parts = heads.chain(actors).chain(owed).chain(kept);
+        let paused = self.paused.iter().map(|actor| part(7, &[&actor.to_be_bytes()]));
+        let parts = heads.chain(actors).chain(owed).chain(kept).chain(paused);
         parts.fold(self.landmarks, u128::wrapping_add).to_be_bytes()
     }
 }

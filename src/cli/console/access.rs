@@ -13,7 +13,8 @@ use std::path::Path;
 
 use subtle::ConstantTimeEq;
 
-use crate::cli::Failure;
+use crate::cli::{Failure, stderr};
+use crate::server::open_to_others;
 
 /// The most bytes of a file with a key.
 const KEY_BYTES: u64 = 4096;
@@ -146,6 +147,9 @@ fn random_key() -> Result<String, Failure> {
 fn read_key(path: &Path) -> Result<String, Failure> {
     let wrong = |why: String| Failure::no(format!("--key-file {}: {why}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    if let Some(doubt) = open_to_others(path) {
+        stderr::tell(&format!("theater: the key in {} {doubt}", path.display()));
+    }
     let mut text = String::new();
     let read = file.take(KEY_BYTES + 1).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
     if read as u64 > KEY_BYTES {

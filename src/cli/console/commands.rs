@@ -19,9 +19,12 @@ fn kind(request: &Request) -> Kind {
         Request::GetDeadLetters { .. } | Request::ForeseePrune { .. } => Kind::Shows,
         Request::StopActor { .. }
         | Request::RestartActor { .. }
+        | Request::PauseActor { .. }
+        | Request::ResumeActor { .. }
         | Request::UpgradeActor { .. }
         | Request::DryRunUpgrade { .. }
         | Request::ForkActor { .. }
+        | Request::ForkChangedActor { .. }
         | Request::ForgetActor { .. }
         | Request::PruneActor { .. }
         | Request::SendMessage { .. }

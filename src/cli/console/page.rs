@@ -17,7 +17,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
-static FILES: [(&str, File); 20] = files! {
+static FILES: [(&str, File); 21] = files! {
     "index.html": HTML,
     "console.css": CSS,
     "icon.svg": IMAGE,
@@ -34,6 +34,7 @@ static FILES: [(&str, File); 20] = files! {
     "travel.js": SCRIPT,
     "trace.js": SCRIPT,
     "actions.js": SCRIPT,
+    "selection.js": SCRIPT,
     "messages.js": SCRIPT,
     "journal.js": SCRIPT,
     "events.js": SCRIPT,

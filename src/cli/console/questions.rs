@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/api/events` | `actor`, `from`, `limit`: a page of the chain, in order |
 //! | `/api/event` | `actor`, `sequence`: one event, whole |
-//! | `/api/search` | `actor`, `before`, `kind`, `text`, `since`: the events that fit, the newest first, in steps |
+//! | `/api/search` | `actor`, `before`, `kind`, `text`, `since`, `until`: the events that fit, the newest first, in steps |
 //! | `/api/state` | `actor`, `at`: the state after an event, or the newest |
 //! | `/api/diff` | `actor`, `from`, `to`: what differs between the states after two events |
 //! | `/api/describe` | `actor`: its manifest, limits, handlers, component |
@@ -135,7 +135,7 @@ fn search(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
     let actor = text(params, "actor")?;
     let before =
         number(params, "before")?.ok_or_else(|| ConsoleAnswer::error(400, "the parameter before is missing"))?;
-    let since = number(params, "since")?.unwrap_or(0);
+    let (since, until) = (number(params, "since")?.unwrap_or(0), number(params, "until")?.unwrap_or(u64::MAX));
     let kinds: Vec<&str> =
         params.get("kind").map(|kinds| kinds.split(',').filter(|kind| !kind.is_empty()).collect()).unwrap_or_default();
     let wanted = params.get("text").map(|text| text.to_lowercase()).filter(|text| !text.is_empty());
@@ -146,7 +146,8 @@ fn search(runtime: &Runtime, params: &Params) -> Result<Json, ConsoleAnswer> {
             // A list leaves long data out; a search does not.
             event.event_type.to_lowercase().contains(wanted) || said(&event_json(event, None)) || said(&json["closing"])
         };
-        (kinds.is_empty() || kinds.contains(&kind)) && event.timestamp >= since && wanted.as_ref().is_none_or(says)
+        let is_then = (since..=until).contains(&event.timestamp);
+        (kinds.is_empty() || kinds.contains(&kind)) && is_then && wanted.as_ref().is_none_or(says)
     };
     let lowest = before.saturating_sub(SEARCHED);
     let found = runtime.read(|client| {

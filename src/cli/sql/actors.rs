@@ -55,6 +55,10 @@ impl SqlTable for ActorsTable {
             let is_forgotten = source.read(|reader| reader.is_forgotten(row(source, at).actor))?;
             Ok(flag(!is_forgotten))
         }),
+        ActorColumn::integer("paused", "1 if it takes nothing until `theater resume`", |source, at| {
+            let is_paused = source.read(|reader| reader.is_paused(row(source, at).actor))?;
+            Ok(flag(is_paused))
+        }),
         ActorColumn::integer("events", "how many events its chain has", |source, at| {
             Ok(number(head_sequence(source, at)?.map(|last| last.saturating_add(1))))
         }),

@@ -8,7 +8,7 @@
 //! that still finds the moving layer, while the tables hold it already, finds the same. Whatever came and went within a
 //! layer, a delivery that was promised and settled, is not in it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(super) struct Layer {
     /// By idempotency key, actor and sequence, the position.
     pub(super) keyed: BTreeMap<(KeyDigest, i64, u64), u64>,
     pub(super) kept: KeptPatch,
+    /// Actors that were paused, or resumed, or forgotten.
+    paused: BTreeMap<i64, bool>,
     pub(super) rows: RowsPatch,
 }
 
@@ -216,7 +218,11 @@ impl Layer {
             Fact::Event(event) => self.event(event),
             Fact::Ended(actor) => self.end(actor),
             Fact::Survived(actor) => self.actors.entry(actor).or_default().attempts = Some(0),
-            Fact::Forgotten(actor) => self.actors.entry(actor).or_default().listed = Some(false),
+            Fact::Forgotten(actor) => {
+                self.actors.entry(actor).or_default().listed = Some(false);
+                self.paused.insert(actor, false);
+            }
+            Fact::Paused { actor, is_paused } => _ = self.paused.insert(actor, is_paused),
             Fact::State { actor, sequence, segment } => {
                 self.kept.rows.insert((actor, sequence), Kept::InSegment(segment));
             }
@@ -290,7 +296,24 @@ impl Layer {
         self.landmarks.extend(&newer.landmarks);
         self.keyed.extend(&newer.keyed);
         self.kept.absorb(&newer.kept);
+        self.paused.extend(&newer.paused);
         // Rows are not summed up, and are looked up in each layer.
+    }
+
+    /// Which actors were paused, or not, by key.
+    pub(super) fn paused(&self) -> &BTreeMap<i64, bool> {
+        &self.paused
+    }
+
+    /// Makes of the keys of the actors that are paused in the rows below those that are paused.
+    pub(super) fn lay_over_paused(&self, below: &mut BTreeSet<i64>) {
+        for (actor, is_paused) in &self.paused {
+            if *is_paused {
+                below.insert(*actor)
+            } else {
+                below.remove(actor)
+            };
+        }
     }
 
     /// How many rows it is about, or nearly.
@@ -303,6 +326,7 @@ impl Layer {
             + places
             + self.kept.rows.len()
             + self.kept.gone.len()
+            + self.paused.len()
             + self.rows.weight()
     }
 }
@@ -400,6 +424,11 @@ impl Delta {
     pub(super) fn owed_to_itself(&self, actor: i64) -> HashSet<Cause> {
         let causes = self.layers().filter_map(|layer| layer.owed.own.get(&actor)).flatten();
         causes.copied().collect()
+    }
+
+    /// Whether the layers say that an actor is paused, or that it is not.
+    pub(super) fn paused(&self, actor: i64) -> Option<bool> {
+        self.layers().rev().find_map(|layer| layer.paused.get(&actor).copied())
     }
 
     pub(super) fn kept(&self, actor: i64) -> KeptOfActor {

@@ -25,6 +25,11 @@ pub(in crate::journal) enum Fact {
     Survived(i64),
     /// The actor is listed no longer.
     Forgotten(i64),
+    /// The actor is paused from here on, or not.
+    Paused {
+        actor: i64,
+        is_paused: bool,
+    },
     /// The state behind an event is stored in a segment, apart from the event.
     State {
         actor: i64,

@@ -53,6 +53,14 @@ impl Index {
         Ok(self.unsaid(actor)?.is_some_and(|unsaid| unsaid.listed))
     }
 
+    /// Whether an operator has the actor paused.
+    pub(in crate::journal) fn is_paused(&self, actor: i64) -> Result<bool> {
+        self.look_up(
+            |delta| delta.paused(actor).map_or(Peek::Ask(()), Peek::Answer),
+            |connection, ()| tables::is_paused(connection, actor),
+        )
+    }
+
     /// The key for the next actor.
     pub(in crate::journal) fn next_key(&self) -> Result<i64> {
         self.ask(

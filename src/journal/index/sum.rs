@@ -116,6 +116,10 @@ fn keyed_part(key: KeyDigest, actor: i64, place: EventPlace) -> u128 {
     })
 }
 
+fn paused_part(actor: i64) -> u128 {
+    part_of(7, |hasher| hasher.update(actor.to_be_bytes()))
+}
+
 /// The sum over the tables, with a layer laid over them.
 pub(super) fn sum_of(connection: &rusqlite::Connection, layer: &Layer) -> rusqlite::Result<[u8; 16]> {
     let mut sum = 0u128;
@@ -184,6 +188,9 @@ fn sum_of_places(connection: &rusqlite::Connection, layer: &Layer, sum: &mut u12
     for ((actor, sequence), kept) in &layer.kept.rows {
         *sum = sum.wrapping_add(kept_part(*actor, *sequence, *kept));
     }
+    let mut paused = tables::all_paused(connection)?;
+    layer.lay_over_paused(&mut paused);
+    paused.into_iter().for_each(|actor| *sum = sum.wrapping_add(paused_part(actor)));
     Ok(())
 }
 
@@ -269,6 +276,8 @@ pub(in crate::journal) struct Standing {
     own: HashMap<i64, Vec<Cause>>,
     /// States kept, or kept no longer, since the index was last told.
     kept: BTreeMap<(i64, u64), Option<Kept>>,
+    /// Actors that were paused, or resumed, since the index was last told.
+    paused: HashMap<i64, bool>,
 }
 
 impl Standing {
@@ -292,6 +301,7 @@ impl Standing {
             owed: Remembered::default(),
             own: HashMap::new(),
             kept: BTreeMap::new(),
+            paused: HashMap::new(),
         }
     }
 
@@ -312,7 +322,15 @@ impl Standing {
                 self.end(*actor);
             }
             Fact::Survived(actor) => self.change_actor(*actor, |unsaid| unsaid.attempts = 0)?,
-            Fact::Forgotten(actor) => self.change_actor(*actor, |unsaid| unsaid.listed = false)?,
+            Fact::Forgotten(actor) => {
+                let was_paused = self.was_paused(*actor)?;
+                self.change_actor(*actor, |unsaid| unsaid.listed = false)?;
+                self.pause(*actor, was_paused, false);
+            }
+            Fact::Paused { actor, is_paused } => {
+                let was_paused = self.was_paused(*actor)?;
+                self.pause(*actor, was_paused, *is_paused);
+            }
             Fact::State { actor, sequence, segment } => {
                 let before = match self.kept.get(&(*actor, *sequence)) {
                     Some(kept) => *kept,
@@ -438,6 +456,16 @@ impl Standing {
         self.sum = self.sum.wrapping_add(landmark_part(actor, landmark.code(), place));
     }
 
+    fn was_paused(&self, actor: i64) -> Result<bool, IndexError> {
+        self.paused.get(&actor).map_or_else(|| self.ask(|index| index.is_paused(actor)), |paused| Ok(*paused))
+    }
+
+    fn pause(&mut self, actor: i64, was_paused: bool, is_paused: bool) {
+        let part = |is_paused| if is_paused { paused_part(actor) } else { 0 };
+        self.sum = self.sum.wrapping_sub(part(was_paused)).wrapping_add(part(is_paused));
+        self.paused.insert(actor, is_paused);
+    }
+
     fn keep(&mut self, (actor, sequence): (i64, u64), before: Option<Kept>, now: Option<Kept>) {
         let part = |kept: Option<Kept>| kept.map_or(0, |kept| kept_part(actor, sequence, kept));
         self.sum = self.sum.wrapping_sub(part(before)).wrapping_add(part(now));
@@ -471,6 +499,7 @@ impl Standing {
         self.own.clear();
         if has_index {
             self.kept.clear();
+            self.paused.clear();
         }
     }
 }

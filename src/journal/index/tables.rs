@@ -3,7 +3,7 @@
 //! They hold what can be found out from the log at any time, so nothing here waits for a disk: a power loss may leave them
 //! damaged, and then they are made anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -30,7 +30,7 @@ type Result<T> = rusqlite::Result<T>;
 /// "THEI", in the header of every index.
 const APPLICATION_ID: i64 = 0x5448_4549;
 /// Of these tables. An index of another version is made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// How long to wait for another process that opens the index at the same moment.
 const BUSY: Duration = Duration::from_secs(10);
 /// No lock of SQLite's own: a connection is one thread's at a time.
@@ -94,6 +94,9 @@ const TABLES: &str = "
         position INTEGER NOT NULL,
         PRIMARY KEY (key, actor, sequence)
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE paused (
+        actor INTEGER PRIMARY KEY
+    ) STRICT;
     CREATE TABLE milestones (
         actor INTEGER NOT NULL,
         sequence INTEGER NOT NULL,
@@ -314,6 +317,17 @@ pub(super) fn all_unsaid(connection: &Connection, mut visit: impl FnMut(i64, Uns
     })
 }
 
+pub(super) fn is_paused(connection: &Connection, actor: i64) -> Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM paused WHERE actor = ?1")?.exists([actor])
+}
+
+/// The keys of the actors that are paused.
+pub(super) fn all_paused(connection: &Connection) -> Result<BTreeSet<i64>> {
+    let mut select = connection.prepare("SELECT actor FROM paused")?;
+    let rows = select.query_map([], |row| row.get(0))?;
+    rows.collect()
+}
+
 pub(super) fn key_of(connection: &Connection, id: ActorId) -> Result<Option<i64>> {
     let mut select = connection.prepare_cached("SELECT actor FROM actors WHERE id = ?1")?;
     select.query_row([id.to_string()], |row| row.get(0)).optional()
@@ -530,6 +544,7 @@ pub(super) fn write(connection: &Connection, layer: &Layer) -> Result<()> {
     write_owed(&transaction, layer)?;
     write_places(&transaction, layer)?;
     write_kept(&transaction, layer)?;
+    write_paused(&transaction, layer)?;
     row_tables::write(&transaction, &layer.rows)?;
     if let Some(IndexedTo { batch, position }) = layer.upto {
         execute(
@@ -650,6 +665,17 @@ fn write_places(connection: &Connection, layer: &Layer) -> Result<()> {
             "INSERT OR REPLACE INTO keyed (key, actor, sequence, position) VALUES (?1, ?2, ?3, ?4)",
             params![key.0, actor, signed(*sequence)?, signed(*position)?],
         )?;
+    }
+    Ok(())
+}
+
+fn write_paused(connection: &Connection, layer: &Layer) -> Result<()> {
+    for (actor, is_paused) in layer.paused() {
+        let statement = match is_paused {
+            true => "INSERT OR IGNORE INTO paused (actor) VALUES (?1)",
+            false => "DELETE FROM paused WHERE actor = ?1",
+        };
+        execute(connection, statement, [actor])?;
     }
     Ok(())
 }

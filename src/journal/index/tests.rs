@@ -39,6 +39,7 @@ struct Actor {
     alive: bool,
     attempts: u64,
     listed: bool,
+    paused: bool,
     events: Vec<EventFact>,
     dropped: Option<u64>,
     kept: BTreeMap<u64, Kept>,
@@ -50,7 +51,11 @@ impl Model {
             Fact::Event(event) => self.event(event),
             Fact::Ended(actor) => self.end(*actor),
             Fact::Survived(actor) => self.of(*actor).attempts = 0,
-            Fact::Forgotten(actor) => self.of(*actor).listed = false,
+            Fact::Forgotten(actor) => {
+                let actor = self.of(*actor);
+                (actor.listed, actor.paused) = (false, false);
+            }
+            Fact::Paused { actor, is_paused } => self.of(*actor).paused = *is_paused,
             Fact::State { actor, sequence, segment } => {
                 self.of(*actor).kept.insert(*sequence, Kept::InSegment(*segment));
             }
@@ -63,6 +68,10 @@ impl Model {
                 self.of(*actor).kept.retain(|sequence, _| !events.contains(sequence));
             }
         }
+    }
+
+    fn has_paused(&self) -> bool {
+        self.actors.values().any(|actor| actor.paused)
     }
 
     fn of(&mut self, actor: i64) -> &mut Actor {
@@ -79,6 +88,7 @@ impl Model {
                 alive: true,
                 attempts: 0,
                 listed: true,
+                paused: false,
                 events: Vec::new(),
                 dropped: None,
                 kept: BTreeMap::new(),
@@ -116,11 +126,12 @@ impl Model {
         }
         let (key, actor) = self.actors.iter().nth(dice.roll(self.actors.len() as u64) as usize).expect("an actor");
         let (key, last) = (*key, actor.events.len() as u64 - 1);
-        match dice.roll(60) {
+        match dice.roll(62) {
             0 => Fact::Ended(key),
             1 => Fact::Survived(key),
             2 if !actor.alive => Fact::Forgotten(key),
             3 | 4 => Fact::State { actor: key, sequence: dice.roll(last + 1), segment: dice.roll(9) as u32 },
+            60 | 61 => Fact::Paused { actor: key, is_paused: dice.once_in(2) },
             5 => Fact::Dropped { actor: key, last: dice.roll(last + 1) },
             6 | 7 => {
                 let from = dice.roll(last + 1);
@@ -209,8 +220,9 @@ impl Model {
     }
 
     fn agrees_on(&self, index: &Index, key: i64, actor: &Actor, dice: &mut Dice) {
-        let Actor { events, dropped, kept, attempts, listed, .. } = actor;
+        let Actor { events, dropped, kept, attempts, listed, paused, .. } = actor;
         assert_eq!((index.attempts(key).expect("one"), index.is_listed(key).expect("one")), (*attempts, *listed));
+        assert_eq!(index.is_paused(key).expect("one"), *paused);
         let last = events.last().expect("a first event");
         let end = ChainEnd {
             last: last.place(),
@@ -415,9 +427,12 @@ fn no_row_of_what_is_summed_up_can_be_altered_added_or_taken_away_unseen() {
         ("owed", &["cause_actor", "cause_sequence", "receiver", "position", "notice"]),
         ("landmarks", &["actor", "landmark", "sequence", "position"]),
         ("kept", &["actor", "sequence", "segment"]),
+        ("paused", &["actor"]),
     ];
     // One that ends with something of every kind.
-    let past = (0..).map(|seed| past(seed, 40)).find(|past| past.last().owed.len() > 1 && past.last().actors.len() > 1);
+    let past = (0..)
+        .map(|seed| past(seed, 40))
+        .find(|past| past.last().owed.len() > 1 && past.last().actors.len() > 1 && past.last().has_paused());
     let (dir, past) = (tempfile::tempdir().expect("a directory"), past.expect("a past"));
     written(dir.path(), &past);
     let sound = fs::read(dir.path().join("index.db")).expect("a file");
@@ -434,6 +449,7 @@ fn no_row_of_what_is_summed_up_can_be_altered_added_or_taken_away_unseen() {
     for (table, columns) in columns {
         let one = match table {
             "heads" | "actors" => "actor = 1".to_owned(),
+            "paused" => "actor IN (SELECT actor FROM paused LIMIT 1)".to_owned(),
             "owed" => format!("cause_sequence = {}", past.last().owed[0].cause.sequence),
             _ => format!("(actor, sequence) IN (SELECT actor, sequence FROM {table} LIMIT 1)"),
         };
@@ -461,6 +477,7 @@ fn no_row_of_what_is_summed_up_can_be_altered_added_or_taken_away_unseen() {
             "owed" => "SELECT '67e55044-10b1-426f-9247-bb680e5fe0c8', cause_sequence, receiver, position, notice",
             "landmarks" => "SELECT 77, landmark, sequence, position",
             "keyed" => "SELECT key, 77, sequence, position",
+            "paused" => "SELECT 77",
             _ => "SELECT 77, sequence, segment",
         };
         differs(&format!("INSERT INTO {table} {all} FROM {table} WHERE {one} LIMIT 1"));

@@ -57,9 +57,12 @@ impl BatchBuilding {
             }
             Entry::State { actor, sequence, .. } => (Some(Note::State(*actor, *sequence)), 0),
             Entry::Name { text, .. } => (Some(Note::Name((*text).to_owned())), 0),
-            Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) | Entry::Dropped { .. } | Entry::Row { .. } => {
-                (None, 0)
-            }
+            Entry::Ended(_)
+            | Entry::Survived(_)
+            | Entry::Forgotten(_)
+            | Entry::Paused { .. }
+            | Entry::Dropped { .. }
+            | Entry::Row { .. } => (None, 0),
         };
         let at = self.builder.push(entry, code);
         if let Some(note) = note {

@@ -32,7 +32,12 @@ impl SegmentDirectory {
             Entry::Name { code, text } => self.names.learn((*code, text))?,
             Entry::Blob { name, .. } => _ = self.blobs.insert(*name, at),
             Entry::State { actor, sequence, .. } => _ = self.states.insert((*actor, *sequence), at),
-            Entry::Ended(_) | Entry::Survived(_) | Entry::Forgotten(_) | Entry::Dropped { .. } | Entry::Row { .. } => {}
+            Entry::Ended(_)
+            | Entry::Survived(_)
+            | Entry::Forgotten(_)
+            | Entry::Paused { .. }
+            | Entry::Dropped { .. }
+            | Entry::Row { .. } => {}
         }
         Ok(())
     }

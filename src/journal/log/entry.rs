@@ -100,6 +100,11 @@ pub(in crate::journal) enum Entry<'a> {
     Survived(u64),
     /// The actor is listed no longer.
     Forgotten(u64),
+    /// From here on an operator has the actor paused, or not.
+    Paused {
+        actor: u64,
+        is_paused: bool,
+    },
     /// A row of an actor's table: what event `written` of a transition that closed with event `closed` has written.
     Row {
         actor: u64,
@@ -130,6 +135,7 @@ const SURVIVED: u8 = 6;
 const FORGOTTEN: u8 = 7;
 const DROPPED: u8 = 8;
 const ROW: u8 = 9;
+const PAUSED: u8 = 10;
 
 const NAMES_STATE: u64 = 1;
 const KEEPS: u64 = 2;
@@ -171,6 +177,11 @@ impl Entry<'_> {
             Self::Ended(actor) => put_actor(room, *actor, ENDED),
             Self::Survived(actor) => put_actor(room, *actor, SURVIVED),
             Self::Forgotten(actor) => put_actor(room, *actor, FORGOTTEN),
+            Self::Paused { actor, is_paused } => {
+                put_number(room, *actor);
+                room.push(u8::from(*is_paused));
+                PAUSED
+            }
             Self::Row { actor, written, closed, hash, name, .. } => {
                 [actor, written, closed].into_iter().for_each(|number| put_number(room, *number));
                 room.extend_from_slice(hash);
@@ -193,9 +204,12 @@ impl Entry<'_> {
             | Self::Blob { bytes: payload, .. }
             | Self::State { state: payload, .. }
             | Self::Row { row: payload, .. } => payload.clone(),
-            Self::Name { .. } | Self::Ended(_) | Self::Survived(_) | Self::Forgotten(_) | Self::Dropped { .. } => {
-                Payload::Kept(&[])
-            }
+            Self::Name { .. }
+            | Self::Ended(_)
+            | Self::Survived(_)
+            | Self::Forgotten(_)
+            | Self::Paused { .. }
+            | Self::Dropped { .. } => Payload::Kept(&[]),
         }
     }
 }
@@ -333,6 +347,7 @@ impl<'a> RawEntry<'a> {
             ENDED => Entry::Ended(read.number()?),
             SURVIVED => Entry::Survived(read.number()?),
             FORGOTTEN => Entry::Forgotten(read.number()?),
+            PAUSED => Entry::Paused { actor: read.number()?, is_paused: read.flag()? },
             ROW => Entry::Row {
                 actor: read.number()?,
                 written: read.number()?,
@@ -349,7 +364,7 @@ impl<'a> RawEntry<'a> {
             },
             _ => return Err(Malformed("a record is of no known kind")),
         };
-        if has_payload && matches!(self.kind, NAME | ENDED | SURVIVED | FORGOTTEN | DROPPED) {
+        if has_payload && matches!(self.kind, NAME | ENDED | SURVIVED | FORGOTTEN | PAUSED | DROPPED) {
             return Err(Malformed("a record has a payload, and its kind has none"));
         }
         if read.rest.is_empty() { Ok(entry) } else { Err(Malformed("a record says more than its kind has")) }

@@ -25,6 +25,8 @@ pub struct ActorInfo {
     pub status: ActorStatus,
     /// Whether it sleeps: it has no thread, and gets one as soon as something is there for it. Its status is `running`.
     pub asleep: bool,
+    /// Whether an operator has paused it: what is there for it waits until it is resumed.
+    pub paused: bool,
     /// The number of the actor's newest incarnation.
     pub incarnation: Incarnation,
     /// Deliveries that wait.
@@ -86,6 +88,7 @@ impl Inner {
             parent: entry.parent,
             status: entry.status.clone(),
             asleep: entry.mailbox.is_asleep(),
+            paused: entry.mailbox.is_paused(),
             incarnation: entry.incarnation,
             mailbox_depth: entry.mailbox.depth(),
             addresses: entry.addresses.to_vec(),

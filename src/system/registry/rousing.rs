@@ -36,6 +36,27 @@ impl Registry {
         }
     }
 
+    /// Pauses an actor, or resumes it. Whether that changes anything; `None` if there is no such actor.
+    pub(crate) fn set_paused(&self, id: ActorId, is_paused: bool) -> Option<bool> {
+        // Under the lock: a restart may be about to give the actor another mailbox.
+        let inner = self.0.write();
+        let mailbox = &inner.actors.get(&id)?.mailbox;
+        if mailbox.is_paused() == is_paused {
+            return Some(false);
+        }
+        let was_asleep = if is_paused {
+            mailbox.pause();
+            false
+        } else {
+            mailbox.resume()
+        };
+        drop(inner);
+        if was_asleep {
+            self.wake(id);
+        }
+        Some(true)
+    }
+
     pub(super) fn rouse(&self, id: ActorId, mailbox: &Mailbox) {
         if mailbox.rouse() {
             self.wake(id);

@@ -125,3 +125,21 @@ fn what_comes_after_an_idle_mailbox_has_let_go_of_its_lanes_is_found() {
     }
     assert!(owner.is_empty());
 }
+
+#[test]
+fn a_paused_mailbox_takes_deliveries_within_its_bounds_and_lets_nobody_be_roused() {
+    let (mailbox, owner) = Mailbox::new(1, 100);
+    mailbox.pause();
+    assert_eq!(put(&mailbox, Lane::Mail, 1), Ok(()));
+    assert!(owner.fall_asleep(), "whatever waits");
+    assert_eq!(put(&mailbox, Lane::Mail, 1), Err(Refusal::Full));
+    assert_eq!(put(&mailbox, Lane::Notice, 1), Ok(()));
+    assert!(!mailbox.rouse() && !mailbox.ring() && mailbox.is_asleep());
+    let resting = owner.rest();
+    assert!(mailbox.resume(), "it is woken by who resumes it");
+    assert!(!resting.is_asleep() && !mailbox.is_paused() && !mailbox.resume());
+    let owner = resting.rise();
+    assert_eq!((owner.next().is_some(), owner.next().is_some(), owner.next().is_some()), (true, true, false));
+    assert!(owner.fall_asleep());
+    assert_eq!(put(&mailbox, Lane::Mail, 1), Err(Refusal::Asleep));
+}

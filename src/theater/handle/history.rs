@@ -86,7 +86,13 @@ impl TheaterHandle {
         let (actor, reader) = self.opened(id)?;
         let bytes = match reader.newest_state(actor)? {
             Newest::Is(state) => state,
-            Newest::Behind(_) => self.control.newest_state(actor).map_err(ReadError::Unreadable)?,
+            Newest::Behind(_) => {
+                let _turn = COMPUTED.pass().ok_or(ReadError::Busy)?;
+                let reader = reader.clone();
+                self.on_a_large_stack("state", move |engine| {
+                    actor::newest_state(&engine, &reader, actor).map_err(ReplayError::Unreadable)
+                })?
+            }
         };
         let lost_at = reader.newest_state_is_lost_at(actor)?;
         Ok(ActorState { bytes, lost_at })

@@ -54,6 +54,9 @@ pub struct ActorMetricsView {
     /// Whether it is running and sleeps.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asleep: bool,
+    /// Whether an operator has paused it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
@@ -247,6 +250,7 @@ pub(crate) fn of_actor(
         parent: info.parent.map(|parent| parent.to_string()),
         status: info.status.word().to_owned(),
         asleep: info.asleep,
+        paused: info.paused,
         counts: Counts {
             calls: calls.count(),
             refusals: metrics.refusals.read(),

@@ -20,11 +20,12 @@ pub(crate) use health::HealthCheck;
 pub use history::{ActorState, ReadError};
 pub use table::TableRow;
 
+use crate::base::fail;
 use crate::base::id::ActorId;
 use crate::base::one_shot::OneReceiver;
 use crate::handlers;
 use crate::journal::{JournalDown, Record};
-use crate::manifest::ActorSource;
+use crate::manifest::{ActorSource, ManifestChanges};
 use crate::system::{
     ActorInfo, Asked, DryRun, ForkRequest, LifecycleError, NotFound, Picker, SpawnRequest, TheaterHandle,
     UpgradeRequest,
@@ -63,9 +64,21 @@ impl TheaterHandle {
         name: &str,
         source: Option<ActorSource>,
     ) -> Result<ActorId, LifecycleError> {
+        self.fork_changed(id, at, name, source, ManifestChanges::default())
+    }
+
+    /// Like [`TheaterHandle::fork`], with these changes of the manifest.
+    pub(crate) fn fork_changed(
+        &self,
+        id: ActorId,
+        at: u64,
+        name: &str,
+        manifest: Option<ActorSource>,
+        changes: ManifestChanges,
+    ) -> Result<ActorId, LifecycleError> {
         let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
         self.journal.has_room()?;
-        let asked = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest: source });
+        let asked = self.control.fork(ForkRequest { actor, at, name: name.to_owned(), manifest, changes });
         self.once_on_disk(answer(&asked).map(|spawned| spawned.id))
     }
 
@@ -144,6 +157,7 @@ impl TheaterHandle {
     /// [`LifecycleError::NoSuchActor`], also if the actor was forgotten before; [`LifecycleError::Refused`] if one of them
     /// has not ended.
     pub fn forget(&self, id: ActorId) -> Result<(), LifecycleError> {
+        let _no_pause_meanwhile = self.pauses.lock();
         self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
         // The actors at the bottom of the tree come first. So if a crash interrupts this, every actor that is still
         // listed has a parent that is listed.
@@ -154,6 +168,56 @@ impl TheaterHandle {
             }
         }
         self.once_on_disk(Ok(()))
+    }
+
+    /// Pauses an actor: it finishes the call that it works on, and takes nothing more until it is [resumed](TheaterHandle::resume).
+    /// What comes for it meanwhile waits, within the bounds of its mailbox: messages, requests, timers, the ends of actors that it
+    /// monitors. The actors below it go on. The pause outlives restarts, upgrades and starts of the runtime. Says whether the actor
+    /// was not paused before.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError::NoSuchActor`]; [`LifecycleError::Refused`] if the actor has ended.
+    pub fn pause(&self, id: ActorId) -> Result<bool, LifecycleError> {
+        let one_at_a_time = self.pauses.lock();
+        let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
+        let info = self.actor(id).ok_or(LifecycleError::NoSuchActor(id))?;
+        if !info.status.is_alive() && !info.paused {
+            let why = "has ended: only an actor that lives can be paused";
+            return Err(LifecycleError::Refused(format!("actor {} ({id}) {why}", info.name)));
+        }
+        let is_new = self.registry.set_paused(id, true).ok_or(LifecycleError::NoSuchActor(id))?;
+        fail::point("pausing");
+        if is_new {
+            self.journal.enqueue(Record::Paused { actor, is_paused: true })?;
+        }
+        drop(one_at_a_time);
+        fail::point("pause-enqueued");
+        let paused = self.once_on_disk(Ok(is_new));
+        fail::point("pause-committed");
+        paused
+    }
+
+    /// Resumes an actor that was paused: it takes what has waited, in the order in which it came. Says whether it was paused.
+    ///
+    /// # Errors
+    ///
+    /// [`LifecycleError::NoSuchActor`].
+    pub fn resume(&self, id: ActorId) -> Result<bool, LifecycleError> {
+        let one_at_a_time = self.pauses.lock();
+        let actor = self.key(id).ok_or(LifecycleError::NoSuchActor(id))?;
+        let was_paused = self.actor(id).is_some_and(|info| info.paused);
+        fail::point("resuming");
+        if was_paused {
+            // Before everything that the actor does from here on.
+            self.journal.enqueue(Record::Paused { actor, is_paused: false })?;
+            fail::point("resume-enqueued");
+            self.registry.set_paused(id, false);
+        }
+        drop(one_at_a_time);
+        let resumed = self.once_on_disk(Ok(was_paused));
+        fail::point("resume-committed");
+        resumed
     }
 
     /// Every listed actor, alive or not, in the order in which they came.

@@ -223,6 +223,9 @@ impl Supervisor {
         let Newborn { actor, spec, parent, label, before, again, .. } = newborn;
         let limits = &spec.manifest.limits;
         let (mailbox, owner) = Mailbox::new(limits.mailbox_deliveries, limits.mailbox_bytes);
+        if again.as_ref().is_some_and(|before| before.is_paused) {
+            mailbox.pause();
+        }
         let stop = Some(Arc::new(StopSignal::new(owner.unparker())));
         self.theater.registry.add(ActorEntry {
             actor: *actor,

@@ -117,6 +117,9 @@ impl Supervisor {
         actor.stop = Some(Arc::new(StopSignal::new(owner.unparker())));
         let mut incarnation = Incarnation::FIRST;
         self.theater.registry.update(id, |entry| {
+            if entry.mailbox.is_paused() {
+                mailbox.pause();
+            }
             entry.mailbox = mailbox;
             entry.status = ActorStatus::Restarting;
             entry.given_up = None;

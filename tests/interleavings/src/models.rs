@@ -198,7 +198,7 @@ fn who_waits_for_a_delivery_to_an_owner_that_panics_hears_that_no_answer_will_co
 fn take_or_sleep(mut owner: MailboxOwner, bed: &Mutex<Option<RestingOwner>>) -> usize {
     loop {
         owner.serve_here();
-        if owner.next().is_some() {
+        if !owner.is_paused() && owner.next().is_some() {
             return 1;
         }
         if !owner.fall_asleep() {
@@ -232,6 +232,30 @@ fn an_actor_that_falls_asleep_while_a_delivery_comes_takes_it_or_is_woken_for_it
         });
         let taken = take_or_sleep(owner, &bed);
         let woken: Option<RestingOwner> = sender.join().expect("it sends");
+        assert_ne!(taken == 1, woken.is_some(), "one of the two");
+        if let Some(woken) = woken {
+            let owner = woken.rise();
+            owner.serve_here();
+            assert_eq!(take(&owner, 1), [1]);
+        }
+    });
+}
+
+/// What comes for a paused actor waits, and wakes nobody; the resumption does.
+#[test]
+fn a_paused_actor_that_falls_asleep_while_it_is_resumed_takes_what_waits_or_is_woken_for_it() {
+    all(3, || {
+        let (mailbox, owner) = Mailbox::new(10, 100);
+        mailbox.pause();
+        let bed = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&bed);
+        let operator = thread::spawn(move || {
+            assert_eq!(put(&mailbox, Lane::Mail, 1), Ok(()), "nobody has to be roused for it");
+            assert!(!mailbox.rouse(), "nor is anybody");
+            if mailbox.resume() { seen.lock().take() } else { None }
+        });
+        let taken = take_or_sleep(owner, &bed);
+        let woken: Option<RestingOwner> = operator.join().expect("it resumes");
         assert_ne!(taken == 1, woken.is_some(), "one of the two");
         if let Some(woken) = woken {
             let owner = woken.rise();

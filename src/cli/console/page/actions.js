@@ -5,7 +5,7 @@ import { bytes, count, visible } from './format.js';
 import { isAlive, known, nameOf } from './live.js';
 
 /** Asks for what an action needs, and carries it out: `fields` are `[name, label, properties]`, `act` returns what to say. */
-function dialog(title, explanation, fields, button, act) {
+export function dialog(title, explanation, fields, button, act) {
   const inputs = Object.fromEntries(fields.map(([name, , { tag = 'input', value = '', ...properties } = {}]) => {
     const input = h(tag, { name, ...properties });
     input.value = value;
@@ -37,7 +37,7 @@ function dialog(title, explanation, fields, button, act) {
   return box;
 }
 
-const whole = (text, name) => {
+export const whole = (text, name) => {
   const number = Number(text);
   if (text === '' || !Number.isSafeInteger(number) || number < 0) throw new Error(`${name}: a whole number is needed`);
   return number;
@@ -48,8 +48,12 @@ export function forkFrom(id, at) {
   dialog(`Fork ${name}`, `A new root begins with the state that ${name} had after event ${at}. ${name} goes on as before.`, [
     ['name', 'Name of the new actor', { value: `${known.rows.get(id)?.name ?? 'actor'}-fork`, required: true }],
     ['manifest', 'Manifest on the runtime’s machine; empty: the same one'],
+    ['port', 'Port of its listener; 0: any that is free; empty: the same one', { type: 'number', min: 0, max: 65535 }],
   ], 'Fork', async (given) => {
-    const { ActorForked: { id: forked } } = await command('ForkActor', { id, at, name: given.name, manifest: given.manifest || null });
+    const wanted = { id, at, name: given.name, manifest: given.manifest || null };
+    const { ActorForked: { id: forked } } = given.port === ''
+      ? await command('ForkActor', wanted)
+      : await command('ForkChangedActor', { ...wanted, port: whole(given.port, 'port') });
     return `The new actor is ${forked}.`;
   });
 }
@@ -87,6 +91,9 @@ export function actionsOf(id) {
     button('Request…', message('Request', 'RequestMessage', 'The actor gets a request, and the answer is shown.', ({ Answer }) => visible(fromBase64(Answer.message))), alive),
     button('Send…', message('Send', 'SendMessage', 'The actor gets a message. There is no answer.', () => 'The actor has worked on it.'), alive),
     button('Stop…', simple('Stop', 'StopActor', `The actor and the ${count(below(id))} below it end. Messages that wait become dead letters.`, 'It has stopped.'), alive),
+    row && !row.paused
+      ? button('Pause…', simple('Pause', 'PauseActor', 'The actor finishes its call, and takes nothing more: what comes for it waits until it is resumed. The actors below it go on.', 'It is paused.'), alive)
+      : button('Resume…', simple('Resume', 'ResumeActor', 'The actor goes on with what has waited, in the order in which it came.', 'It goes on.'), row?.paused),
     button('Restart…', simple('Restart', 'RestartActor', 'The actor begins a new incarnation with its newest state, or with the first one if its manifest says so.', 'It is up again.')),
     button('Upgrade…', () => upgrade(id, name, known.rows.get(id))),
     button('Fork…', () => forkFrom(id, Math.max(0, (known.rows.get(id)?.events ?? 1) - 1))),

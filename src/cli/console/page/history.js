@@ -9,7 +9,7 @@ import { forkFrom } from './actions.js';
 const PAGE = 200;
 
 /** The times that a person asks for. */
-const SPANS = [['', 'Any time'], [10 * 60e3, 'Last 10 minutes'], [3600e3, 'Last hour'], [24 * 3600e3, 'Last 24 hours'], [7 * 24 * 3600e3, 'Last 7 days']];
+const SPANS = [['', 'Any time'], ['between', 'From … to …'], [10 * 60e3, 'Last 10 minutes'], [3600e3, 'Last hour'], [24 * 3600e3, 'Last 24 hours'], [7 * 24 * 3600e3, 'Last 7 days']];
 
 export function historyOf(id, chosen) {
   const events = new Map();
@@ -29,7 +29,10 @@ export function historyOf(id, chosen) {
   const newest = h('button', { type: 'button', onclick: () => begin() }, 'To the newest events');
   const text = h('input', { type: 'search', placeholder: 'Text in an event', 'aria-label': 'Text', onchange: () => begin() });
   const kinds = h('select', { 'aria-label': 'Kind', onchange: () => begin() }, h('option', { value: '' }, 'All kinds'), KINDS.map((kind) => h('option', {}, kind)));
-  const span = h('select', { 'aria-label': 'Time', onchange: () => begin() }, SPANS.map(([value, name]) => h('option', { value }, name)));
+  const span = h('select', { 'aria-label': 'Time', onchange: () => toSpan() }, SPANS.map(([value, name]) => h('option', { value }, name)));
+  const earliest = h('input', { type: 'datetime-local', step: 1, 'aria-label': 'From', onchange: () => begin() });
+  const latest = h('input', { type: 'datetime-local', step: 1, 'aria-label': 'To', onchange: () => begin() });
+  const between = h('div', { class: 'tools', hidden: true }, h('label', {}, 'from ', earliest), h('label', {}, ' to ', latest));
   const isFiltered = () => text.value || kinds.value || span.value;
   const length = () => known.rows.get(id)?.events ?? 0;
 
@@ -75,17 +78,29 @@ export function historyOf(id, chosen) {
   }
 
   async function search(isCurrent) {
-    const since = span.value ? Date.now() - Number(span.value) : '';
+    const [since, until] = times();
     // One step looks at a few thousand events. A rare one may need several.
     for (let step = 0; step < 20 && next !== null; step += 1) {
       say(note, `searching before event ${next}…`);
-      const found = await ask('search', { actor: id, before: next, kind: kinds.value, text: text.value, since });
+      const found = await ask('search', { actor: id, before: next, kind: kinds.value, text: text.value, since, until });
       if (!isCurrent()) return;
       for (const event of found.events) events.set(event.sequence, event);
       next = found.next;
       say(note, next === null ? 'searched back to the first event' : `searched back to event ${next}`);
       if (found.events.length > 0) break;
     }
+  }
+
+  /** Between which times events are wanted, in the time zone of the browser; a second that is named counts in full. */
+  function times() {
+    if (span.value !== 'between') return [span.value ? Date.now() - Number(span.value) : '', ''];
+    const moment = (input, more) => (input.value ? new Date(input.value).getTime() + more : '');
+    return [moment(earliest, 0), moment(latest, 999)];
+  }
+
+  function toSpan() {
+    between.hidden = span.value !== 'between';
+    return begin();
   }
 
   function more() {
@@ -168,7 +183,7 @@ export function historyOf(id, chosen) {
       list.querySelector('details[open]')?.scrollIntoView({ block: 'center' });
     });
   } else begin();
-  return { element: h('section', {}, h('div', { class: 'tools' }, text, kinds, span), h('div', { class: 'tools' }, later, newest), note, list, older, first), stop };
+  return { element: h('section', {}, h('div', { class: 'tools' }, text, kinds, span), between, h('div', { class: 'tools' }, later, newest), note, list, older, first), stop };
 }
 
 /** An event on a line, which opens. */

@@ -44,7 +44,9 @@ export function shownName(row) {
 }
 
 export function shownStatus(row) {
-  return row.asleep && row.status === 'running' ? 'asleep' : row.status;
+  if (row.status !== 'running') return row.status;
+  if (row.paused) return 'paused';
+  return row.asleep ? 'asleep' : row.status;
 }
 
 export function isAlive(row) {

@@ -2,6 +2,7 @@
 import { fill, h, say } from './dom.js';
 import { age, bytes, count, micros, rate, visible } from './format.js';
 import { isAlive, known, onUpdate, shownName, shownStatus } from './live.js';
+import { actionsOnAll } from './selection.js';
 
 const LINE = 30;
 const MORE = 6;
@@ -26,20 +27,24 @@ export class Tree {
     this.lines = [];
     this.elements = [];
     this.selected = null;
+    /** The actors that are chosen together, by their ids. */
+    this.chosen = new Set();
+    this.chosenBar = h('div', { class: 'tools', hidden: true, role: 'toolbar', 'aria-label': 'Chosen actors' });
     this.search = h('input', { type: 'search', placeholder: 'Name, id, failure', 'aria-label': 'Search actors', oninput: () => this.rebuild(), onkeydown: (event) => this.leaveSearch(event) });
     this.which = h('select', { 'aria-label': 'Which actors', onchange: () => this.rebuild() },
-      [['all', 'All'], ['alive', 'Alive'], ['busy', 'Busy'], ['failed', 'Failed'], ['ended', 'Ended']].map(([value, name]) => h('option', { value }, name)));
+      [['all', 'All'], ['alive', 'Alive'], ['busy', 'Busy'], ['paused', 'Paused'], ['failed', 'Failed'], ['ended', 'Ended']].map(([value, name]) => h('option', { value }, name)));
     this.total = h('span', { class: 'quiet' });
     this.space = h('div', { class: 'space' });
-    this.scroller = h('div', { class: 'lines', role: 'tree', tabindex: '0', 'aria-label': 'Actors', onscroll: () => this.draw(), onkeydown: (event) => this.press(event) }, this.space);
+    this.scroller = h('div', { class: 'lines', role: 'tree', tabindex: '0', 'aria-label': 'Actors', 'aria-multiselectable': 'true', title: 'Ctrl-click, Shift-click or the space bar choose several', onscroll: () => this.draw(), onkeydown: (event) => this.press(event) }, this.space);
     const head = h('div', { class: 'line head', 'aria-hidden': 'true' }, h('span', { class: 'name' }, 'Actor'), COLUMNS.map(([name, title]) => h('span', { class: `column c-${name}` }, title)));
-    fill(element, h('div', { class: 'tools' }, this.search, this.which, this.total), head, this.scroller);
+    fill(element, h('div', { class: 'tools' }, this.search, this.which, this.total), this.chosenBar, head, this.scroller);
     onUpdate((update) => this.update(update));
     new ResizeObserver(() => this.draw()).observe(this.scroller);
   }
 
   update(update) {
     if (update.offline) return;
+    if (this.chosen.size > 0) this.showChosen();
     if (update.isOther || this.search.value || this.which.value !== 'all') this.rebuild();
     else this.draw();
   }
@@ -51,7 +56,7 @@ export class Tree {
     const fits = (row) => {
       const isOfKind = {
         all: true, alive: isAlive(row), busy: (row.calls_per_second ?? 0) > 0 || row.mailbox_depth > 0,
-        failed: row.status === 'failed' || row.failures > 0, ended: !isAlive(row),
+        paused: row.paused === true, failed: row.status === 'failed' || row.failures > 0, ended: !isAlive(row),
       }[which];
       return isOfKind && (!wanted || [row.name, row.label, row.path, row.id, row.failure].some((text) => text?.toLowerCase().includes(wanted)));
     };
@@ -100,6 +105,8 @@ export class Tree {
     const element = { line, name, toggle, cells, dot, id: null };
     line.addEventListener('click', (event) => {
       if (event.target === toggle) this.fold(element.id);
+      else if (event.ctrlKey || event.metaKey) this.mark([element.id]);
+      else if (event.shiftKey) this.markTo(element.id);
       else this.choose(element.id, true);
     });
     return element;
@@ -117,7 +124,8 @@ export class Tree {
     element.line.style.top = `${at * LINE}px`;
     element.line.style.setProperty('--depth', depth);
     element.line.setAttribute('aria-level', depth + 1);
-    element.line.setAttribute('aria-selected', id === this.selected);
+    element.line.setAttribute('aria-selected', id === this.selected || this.chosen.has(id));
+    element.line.classList.toggle('chosen', this.chosen.has(id));
     if (below) element.line.setAttribute('aria-expanded', !this.closed.has(id));
     else element.line.removeAttribute('aria-expanded');
     element.line.classList.toggle('selected', id === this.selected);
@@ -127,6 +135,36 @@ export class Tree {
     say(element.name, below && this.closed.has(id) ? `${whole}  +${below}` : whole);
     element.line.title = row.failure ? visible(row.failure) : '';
     COLUMNS.forEach(([, , text], column) => say(element.cells[column], text(row)));
+  }
+
+  /** Chooses each of these, or no longer if it was chosen. */
+  mark(ids) {
+    for (const id of ids) if (!this.chosen.delete(id)) this.chosen.add(id);
+    this.showChosen();
+    this.draw();
+  }
+
+  /** Chooses all lines from the one that is open to this one. */
+  markTo(id) {
+    const [from, to] = [this.selected, id].map((wanted) => this.lines.findIndex((line) => line.id === wanted));
+    const between = this.lines.slice(Math.min(Math.max(from, 0), to), Math.max(from, to) + 1).map((line) => line.id);
+    this.mark(between.filter((each) => !this.chosen.has(each)));
+  }
+
+  /** What can be done to those that are chosen. */
+  showChosen() {
+    for (const id of this.chosen) if (!known.rows.has(id)) this.chosen.delete(id);
+    // Buttons that stay as they are keep the focus.
+    const state = JSON.stringify([...this.chosen].map((id) => [id, known.rows.get(id).status, known.rows.get(id).paused]));
+    if (state === this.chosenState) return;
+    this.chosenState = state;
+    const actions = actionsOnAll(this.chosen, () => {
+      this.chosen.clear();
+      this.showChosen();
+      this.draw();
+    });
+    this.chosenBar.hidden = actions.length === 0;
+    fill(this.chosenBar, actions);
   }
 
   fold(id) {
@@ -162,6 +200,7 @@ export class Tree {
     const line = this.lines[at];
     if (event.key in moves && this.lines.length > 0) this.choose(this.lines[Math.min(moves[event.key], this.lines.length - 1)].id, false);
     else if (event.key === 'Enter' && line) this.open(line.id);
+    else if (event.key === ' ' && line) this.mark([line.id]);
     else if (event.key === 'ArrowLeft' && line?.below && !this.closed.has(line.id)) this.fold(line.id);
     else if (event.key === 'ArrowRight' && line?.below && this.closed.has(line.id)) this.fold(line.id);
     else return;

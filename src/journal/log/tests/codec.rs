@@ -54,6 +54,7 @@ impl Drawn {
                 name: self.hash,
                 row: self.payload(),
             },
+            8 => Entry::Paused { actor, is_paused: flag },
             _ => Entry::Event(EventEntry {
                 is_salted: false,
                 actor,
@@ -80,7 +81,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let settles = proptest::collection::vec(any::<([u8; 16], u64)>(), 0..3);
     let ids = (any::<[u8; 20]>(), any::<[u8; 16]>());
     let dropped = proptest::option::of(0..u64::MAX >> 1);
-    let drawn = (0..10u8, any::<[u64; 4]>(), any::<[bool; 6]>(), ids, ".{0,40}", bytes, dropped, settles);
+    let drawn = (0..11u8, any::<[u64; 4]>(), any::<[bool; 6]>(), ids, ".{0,40}", bytes, dropped, settles);
     drawn.prop_map(|(kind, numbers, flags, (hash, id), text, bytes, dropped, settles)| Drawn {
         kind,
         numbers,
@@ -207,7 +208,7 @@ fn a_batch_says_in_which_epoch_of_its_realm_it_was_written() {
 fn a_record_has_no_payload_where_its_kind_has_none() {
     let names = names();
     // Its kind, then the length of its essence and the essence, then twice the length of the payload and the payload.
-    for bytes in [&[2, 1, 0, 2, 9][..], &[5, 1, 1, 2, 9], &[6, 1, 1, 2, 9], &[7, 1, 1, 2, 9]] {
+    for bytes in [&[2, 1, 0, 2, 9][..], &[5, 1, 1, 2, 9], &[6, 1, 1, 2, 9], &[7, 1, 1, 2, 9], &[10, 2, 1, 1, 2, 9]] {
         let raw = RawEntry::first(bytes).expect("a record");
         let refused = Err(Malformed("a record has a payload, and its kind has none"));
         assert_eq!(raw.understand(names.texts()).map(|_| ()), refused, "{bytes:?}");

@@ -1,4 +1,7 @@
 //! What an actor's thread does when it has nothing to do: it parks, gives memory back after a while, and in the end falls asleep.
+//!
+//! An actor that an operator has paused has nothing to do until it is resumed, whatever waits for it. It falls asleep at once if
+//! it may sleep, also while its own requests are open: what their deadlines lead to waits with the rest.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +29,11 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
+    /// Whether something has come that is no delivery, and that the actor is to look at now.
     fn is_rung(&self) -> bool {
+        if self.mailbox.is_paused() {
+            return self.upgrades.is_waited_in();
+        }
         (self.has_monitors && self.mailbox.is_rung())
             || self.replies.is_some_and(ActorRequests::is_rung)
             || self.timers.is_some_and(ActorTimers::is_rung)
@@ -59,13 +66,13 @@ impl Waiting<'_> {
 }
 
 /// How long an actor that may sleep has had nothing to do.
-pub(super) struct Pause {
+pub(super) struct Idling {
     sleeps_after: Option<Duration>,
     /// Since when; none while there is work, and always of an actor that may not sleep.
     since: Option<Instant>,
 }
 
-impl Pause {
+impl Idling {
     pub(super) fn of(sleeps_after: Option<Duration>) -> Self {
         Self { sleeps_after, since: None }
     }
@@ -81,6 +88,9 @@ impl Pause {
     /// thread. An actor with open requests stays awake: its own thread watches their deadlines.
     pub(super) fn look(&mut self, waiting: &Waiting<'_>) -> bool {
         let (Some(after), None) = (self.sleeps_after, waiting.stop.order()) else { return false };
+        if waiting.mailbox.is_paused() {
+            return true;
+        }
         if waiting.deadline().is_some() {
             return false;
         }
@@ -100,6 +110,9 @@ impl Pause {
         if waiting.stop.order().is_some() {
             return wait::park_until(clock::now() + Duration::from_millis(1));
         }
+        if waiting.mailbox.is_paused() {
+            return wait_for_resumption(waiting);
+        }
         let sleep_at = self.since.zip(self.sleeps_after).map(|(since, after)| since + after);
         let wake_at = || sleep_at.into_iter().chain(waiting.deadline()).min();
         let idle_at = clock::now() + IDLE;
@@ -115,5 +128,17 @@ impl Pause {
             // unparked this thread, and `park` returns at once.
             wake_at().map_or_else(wait::park, wait::park_until);
         }
+    }
+}
+
+/// Parks the thread of a paused actor. The resumption, an order and an upgrade unpark it; mail does as well, for nothing.
+#[cold]
+fn wait_for_resumption(waiting: &Waiting<'_>) {
+    let idle_at = clock::now() + IDLE;
+    wait::park_until(idle_at);
+    let is_paused = waiting.mailbox.is_paused() && waiting.stop.order().is_none() && !waiting.is_rung();
+    if is_paused && clock::now() >= idle_at {
+        stack::give_back();
+        wait::park();
     }
 }
