@@ -1,11 +1,12 @@
 //! The settings of a cluster: where realms are kept, and what this node has to do with one.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{ConfigError, InForce, Origin, Settings};
 use crate::net::postgres::PostgresUrl;
 use crate::realm::{Cluster, NodeId, RealmName};
-use crate::server::read_secret;
+use crate::server::{open_to_others, read_secret};
 
 /// A cluster, and the realm that is meant, if one is named.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct RealmOptions {
     pub(crate) cluster: Cluster,
     pub(crate) realm: RealmName,
     pub(crate) node: NodeId,
+    /// What is to be said of the file of the password.
+    pub(crate) doubt: Option<String>,
     pub(crate) lease: Duration,
     /// A server without a synchronous standby is accepted.
     pub(crate) is_one_server_enough: bool,
@@ -34,12 +37,18 @@ impl Settings {
         let url = PostgresUrl::parse(url).expect("it was checked");
         let password = match self.secret("cluster.password", "cluster.password_file") {
             Some(password) => Some(password),
-            None => self.path("cluster.password_file").map(|path| read_secret(&path)).transpose()?,
+            None => self.path("cluster.password_file").map(|path| self.password_in(&path)).transpose()?,
         };
         let InForce { value, origin, .. } = self.get("cluster.realm");
         let wrong = |why| ConfigError::Value { origin: origin.clone(), why };
         let realm = value.as_deref().map(str::parse::<RealmName>).transpose().map_err(wrong)?;
         Ok(Some(ClusterOptions { cluster: Cluster::new(url, password), realm }))
+    }
+
+    fn password_in(&self, path: &Path) -> Result<String, ConfigError> {
+        let origin = self.get("cluster.password_file").origin.clone();
+        let wrong = |why| format!("cannot read the password in {}: {why}", path.display());
+        read_secret(path).map_err(|why| ConfigError::Value { origin, why: wrong(why) })
     }
 
     /// The realm that this node takes part in, if it takes part in one.
@@ -54,6 +63,10 @@ impl Settings {
             cluster,
             realm,
             node,
+            doubt: self.path("cluster.password_file").and_then(|path| {
+                let doubt = open_to_others(&path)?;
+                Some(format!("the password in {} {doubt}", path.display()))
+            }),
             lease: Duration::from_millis(self.number("cluster.lease_ms")),
             is_one_server_enough: self.value("cluster.single_server").expect("it has a default"),
         }))

@@ -51,10 +51,11 @@ impl JournalReader {
         }
     }
 
-    /// What is wrong with the newest state: it is what the newest event says that names one.
-    pub(crate) fn wrong_newest_state(&self, actor: ActorKey) -> Result<Option<String>> {
+    /// What is wrong with the newest state: it is what the newest event says that names one. Of the newest events, this looks at
+    /// so many; where none of them names a state, the place of the one that does is covered by the standing sum.
+    pub(crate) fn wrong_newest_state(&self, actor: ActorKey, most: usize) -> Result<Option<String>> {
         let newest = self.newest_state(actor)?;
-        let (at, StateOnChain::Named(named)) = self.named_upto(actor, u64::MAX)? else { return Ok(None) };
+        let Some((at, StateOnChain::Named(named))) = self.named_within(actor, u64::MAX, most)? else { return Ok(None) };
         let led = self.chain_end(actor)?.and_then(|end| end.state);
         let goes_on_with = match (newest, led) {
             (Newest::Is(state), _) => Some(NamedState::of(state.as_deref())),
@@ -148,8 +149,17 @@ impl JournalReader {
 
     /// The same, with the event that says it.
     pub(crate) fn named_upto(&self, actor: ActorKey, sequence: u64) -> Result<(u64, StateOnChain)> {
-        let mut found = None;
+        Ok(self.named_within(actor, sequence, usize::MAX)?.unwrap_or((0, StateOnChain::Lost(0))))
+    }
+
+    /// The same among the last `most` events up to there; none where none of them says it.
+    fn named_within(&self, actor: ActorKey, sequence: u64, most: usize) -> Result<Option<(u64, StateOnChain)>> {
+        let (mut found, mut left) = (None, most);
         self.walk_from(actor, sequence, |event| {
+            if left == 0 {
+                return Ok(Break(()));
+            }
+            left -= 1;
             let names = matches!(kind(event), Some(EventKind::Started | EventKind::Return));
             if names {
                 let place = EventPlace { sequence: event.sequence, position: event.position };
@@ -157,7 +167,7 @@ impl JournalReader {
             }
             Ok(if found.is_some() { Break(()) } else { Continue(()) })
         })?;
-        Ok(found.unwrap_or((0, StateOnChain::Lost(0))))
+        Ok(found)
     }
 
     /// The state behind event `sequence`, unless the chain names another there.

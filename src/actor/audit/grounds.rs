@@ -2,13 +2,17 @@
 //! chains end, which state each actor goes on with, whether it goes on, and which deliveries are owed. A start refuses
 //! exactly what `theater verify --journal` reports, in the same words.
 //!
-//! The check looks at the newest events of each actor, and at the events that owed deliveries name. So it takes the
-//! same time however long the chains are.
+//! The check looks at a bounded number of each actor's newest events, and at the events that owed deliveries name. So it
+//! takes the same time however long the chains are.
 
 use super::owed::OwedCheck;
 use super::{ReadResult, finding};
 use crate::chain::EventKind;
 use crate::journal::{ActorRow, JournalReader};
+
+/// So many events of each actor are looked at for one that names its state. Behind the last change of its state, an actor may
+/// have answered any number of questions.
+const NEWEST_EVENTS: usize = 4_096;
 
 /// Everything that is wrong, each finding with the row that it concerns.
 pub(crate) fn grounds(reader: &JournalReader) -> ReadResult<Vec<String>> {
@@ -35,5 +39,5 @@ fn of_actor(reader: &JournalReader, row: &ActorRow) -> ReadResult<Option<String>
         let why = "its row in the table of actors says (alive) that it has ended, but its chain does not end so";
         return Ok(Some(why.to_owned()));
     }
-    reader.wrong_newest_state(row.actor)
+    reader.wrong_newest_state(row.actor, NEWEST_EVENTS)
 }

@@ -46,6 +46,9 @@ pub(in crate::cli) fn run_node(
                    activation out for a node of a cluster";
         return Err(Failure::no(why));
     }
+    if let Some(doubt) = &options.doubt {
+        log::warn!("{doubt}");
+    }
     let server = settings.server().map_err(super::super::config::refused)?;
     let address = server.listen.map(|address| address.to_string()).unwrap_or_else(|| "no address".into());
     let node = Node { realm: options.realm.clone(), id: options.node.clone(), address };
