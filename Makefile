@@ -9,13 +9,14 @@ SHIM    := sdk/wasi-shim
 # What npm has installed of the systems that Theater is measured beside.
 PEERS   := benches/services/node_modules/.package-lock.json
 
-.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services bench-console bench-realms clean
+.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services bench-console bench-realms chaos-cluster clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
 	@echo "make actors  build the example actors"
 	@echo "make test    build everything and run all tests"
 	@echo "make chaos   kill a runtime under load many times, and check that nothing is lost"
+	@echo "make chaos-cluster  the same for three nodes and three database servers, with a bank"
 	@echo "make fuzz    search for input that breaks a parser, one minute for each target"
 	@echo "make lint    run rustfmt and clippy, and fail on warnings"
 	@echo "make guard   count the instructions of the message path, and compare them with the recorded ones"
@@ -61,6 +62,12 @@ test: build test-guests
 chaos: test-guests
 	THEATER_CHAOS_ROUNDS=$(or $(ROUNDS),300) THEATER_CHAOS_SEED=$(or $(SEED),24301) \
 	  cargo test --locked --features fail-points --test chaos -- --nocapture
+
+# Needs PostgreSQL. ROUNDS=n sets the number of faults, SEED=n the random choices.
+chaos-cluster: test-guests
+	@scripts/test-tools.sh
+	THEATER_CHAOS_ROUNDS=$(or $(ROUNDS),1000) THEATER_CHAOS_SEED=$(or $(SEED),24301) \
+	  cargo test --locked --test cluster_chaos -- --nocapture
 
 # Needs a nightly compiler and a C++ compiler. Builds cargo-fuzz if it is not installed. SECONDS=n sets the time for each target.
 fuzz:

@@ -593,6 +593,15 @@ impl Http {
         self.receive()
     }
 
+    /// Asks a runtime that may have ended; `None` if there is no answer.
+    pub fn try_ask(&mut self, method: &str, path: &str, body: Option<&str>) -> Option<HttpAnswer> {
+        let body = body.unwrap_or_default();
+        let length = body.len();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}");
+        self.send_raw(request.as_bytes()).ok()?;
+        self.receive()
+    }
+
     /// Reads the head of the next answer of a runtime that may have ended.
     pub fn receive_head_if_any(&mut self) -> Option<String> {
         let mut head = String::new();

@@ -320,6 +320,8 @@ pub struct Three {
     _dir: tempfile::TempDir,
     pub servers: Vec<Server>,
     primary: usize,
+    /// The one that was killed last, and is not back.
+    dead: Option<usize>,
 }
 
 impl Three {
@@ -336,7 +338,7 @@ impl Three {
             standby.start(&[]);
             servers.push(standby);
         }
-        let three = Self { _dir: dir, servers, primary: 0 };
+        let three = Self { _dir: dir, servers, primary: 0, dead: None };
         three.until_safe(2);
         Some(three)
     }
@@ -377,8 +379,21 @@ impl Three {
         let port = server.port;
         self.servers[other].follow(port);
         self.servers[other].ask("postgres", "select pg_reload_conf()");
-        self.primary = next;
+        (self.primary, self.dead) = (next, Some(before));
         self.until_safe(1);
+    }
+
+    /// Makes a standby of the server that was killed, as a copy of the one that takes writes now.
+    pub fn bring_back(&mut self) {
+        let Some(dead) = self.dead.take() else { return };
+        let (dir, name) = (self.servers[dead].dir.clone(), self.servers[dead].name.clone());
+        fs::remove_dir_all(&dir).expect("removed");
+        let mut standby = Server::standby_of(&self.servers[self.primary], dir, &name);
+        // Those who know the servers know this port.
+        standby.port = self.servers[dead].port;
+        standby.start(&[]);
+        self.servers[dead] = standby;
+        self.until_safe(2);
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Node {
 
 /// What all nodes of a realm are started with.
 pub struct Realm {
-    pub stage: Stage,
+    pub stage: Arc<Stage>,
     pub url: String,
     pub manifest: PathBuf,
     pub more: Vec<String>,
@@ -34,9 +34,14 @@ pub struct Realm {
 impl Realm {
     /// A realm with the actor `probe`.
     pub fn of_probe(url: String) -> Self {
-        let stage = Stage::new();
+        let stage = Arc::new(Stage::new());
         let manifest = stage.http_manifest("probe", "probe", "");
         Self { stage, url, manifest, more: vec!["--single-server".into()] }
+    }
+
+    /// A realm whose servers keep what they commit, and whose nodes share a stage with others.
+    pub fn in_stage(stage: Arc<Stage>, url: String, manifest: PathBuf) -> Self {
+        Self { stage, url, manifest, more: Vec::new() }
     }
 
     pub fn init(&self) {
