@@ -355,6 +355,43 @@ fn directories_and_servers_that_do_not_fit_are_refused_with_the_remedy() {
 }
 
 #[test]
+fn a_data_directory_becomes_a_realm_and_a_copy_of_it() {
+    let Some(database) = database("an import") else { return };
+    let realm = Realm::of_probe(database.url());
+    realm.init();
+    let alone = realm.stage.run(&[&realm.manifest]);
+    for expected in 1..=3 {
+        assert_eq!(alone.request("probe", &json!("count")), Ok(json!(expected)));
+    }
+    let id = alone.id("probe");
+    let dir = realm.stage.data_dir();
+    let import = |name: &str| {
+        let dir = dir.to_str().expect("a path");
+        theater(&["cluster", "import", dir, "--realm", name, "--cluster", &realm.url], None)
+    };
+    assert!(text(&import("bank").stderr).contains("in use by another runtime"), "while it runs");
+    alone.shut_down();
+    let done = import("bank");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&import("bank").stderr).contains("copy of the realm bank"));
+    assert_eq!(database.ask("select count(*) from theater.realms"), "1");
+    realm.verify();
+    realm.replay();
+
+    std::fs::rename(&dir, realm.dir("first")).expect("moved");
+    let first = realm.node("first").owns(&realm);
+    assert!(!realm.dir("first").join("set-aside-1").exists(), "it goes on with what it has");
+    assert_eq!(count(&first), 4);
+    let second = realm.node("second").follows(&realm);
+    first.kill();
+    let second = second.owns(&realm);
+    assert_eq!(count(&second), 5);
+    let status: Value = serde_json::from_str(&second.cli(&["status", "probe", "--json"])).expect("JSON");
+    assert_eq!(status["id"], json!(id));
+    realm.verify();
+}
+
+#[test]
 fn files_that_only_one_machine_has_are_refused_in_a_realm() {
     let Some(database) = database("a filesystem") else { return };
     let mut realm = Realm::of_probe(database.url());

@@ -80,7 +80,7 @@ pub(crate) use record::{
     ActorKey, ActorRow, ActorStarted, Attached, Cause, DEFERRED, MONITOR, Owed, Pending, REPLY, Record, STREAM,
     StateWrite, TIMER,
 };
-pub(crate) use replica::{Replica, ReplicaTip};
+pub(crate) use replica::{ImportedLog, Replica, ReplicaTip};
 pub(crate) use retain::{Pruner, Retained, Unfinished};
 pub use room::DiskLow;
 pub(crate) use rows::{KeyRange, Row, RowWrite, TableAt, behind_prefix, gone_table};

@@ -12,7 +12,7 @@ use super::dir::DataDir;
 use super::error::{JournalError, ReadFault};
 use super::facts::{self, FactReader};
 use super::index::{Index, IndexThread, OpenedIndex};
-use super::log::{BatchLog, Segments, tip_of};
+use super::log::{BatchLog, RemoteBatch, Segments, tip_of};
 use super::named::named;
 use super::realm_file::RealmFile;
 use crate::base::dirs;
@@ -170,6 +170,72 @@ impl Replica {
         let closed = self.segments.close().map_err(|error| JournalError::of_log(self.dir.path(), error));
         self.indexing.close();
         closed
+    }
+}
+
+/// The log of a data directory that becomes a realm's.
+pub(crate) struct ImportedLog {
+    segments: Segments,
+    journal: [u8; 16],
+    dir: DataDir,
+}
+
+impl ImportedLog {
+    /// Opens a directory that nobody uses, and that has a whole journal of its own.
+    pub(crate) fn open(dir: DataDir) -> Result<Self, JournalError> {
+        let path = dir.path();
+        if let Some(RealmFile { realm, .. }) = RealmFile::read(path)? {
+            return Err(JournalError::OfARealm { path: path.to_owned(), realm });
+        }
+        super::check_is_there(path)?;
+        let segments = super::open_log(path, super::Durability::Commit, None)?.log;
+        let journal = segments.journal().ok_or_else(|| JournalError::Absent { path: path.to_owned() })?;
+        Ok(Self { segments, journal, dir })
+    }
+
+    /// What all segments call the journal.
+    pub(crate) fn journal(&self) -> [u8; 16] {
+        self.journal
+    }
+
+    /// Shows each batch, until `show` says no. Where the log ends.
+    pub(crate) fn each_batch(
+        &self,
+        show: &mut dyn FnMut(&RemoteBatch<'_>) -> bool,
+    ) -> Result<ReplicaTip, JournalError> {
+        let (mut next, mut is_wanted) = (1, true);
+        let tip = self.segments.tip();
+        let mut in_order = |batch: &RemoteBatch<'_>| {
+            is_wanted = is_wanted && batch.number == next && show(batch);
+            next += 1;
+            is_wanted
+        };
+        let path = self.dir.path();
+        self.segments.each_batch(&mut in_order).map_err(|error| JournalError::of_log(path, error))?;
+        if is_wanted && next != tip.batch + 1 {
+            let why = format!("batch {next} of its log does not check");
+            return Err(JournalError::Damaged { path: path.to_owned(), why });
+        }
+        Ok(ReplicaTip { batch: tip.batch, position: tip.position, digest: tip.digest })
+    }
+
+    /// The components that lie beside the log.
+    pub(crate) fn components(&self) -> Result<Vec<(ComponentDigest, Vec<u8>)>, JournalError> {
+        let path = self.dir.path();
+        let of = |error| JournalError::directory(path, error);
+        let mut found = Vec::new();
+        for file in components::files(path).map_err(of)? {
+            let digest = file.file_stem().and_then(|name| name.to_str()).and_then(ComponentDigest::parse);
+            let Some(digest) = digest else { continue };
+            found.extend(components::read(path, digest).map_err(of)?.map(|bytes| (digest, bytes)));
+        }
+        Ok(found)
+    }
+
+    /// From now on the directory is a copy of the realm's journal.
+    pub(crate) fn becomes_a_copy(&self, realm: &str) -> Result<(), JournalError> {
+        let file = RealmFile { realm: realm.to_owned(), journal: self.journal };
+        file.write(self.dir.path()).map_err(|error| JournalError::directory(self.dir.path(), error))
     }
 }
 

@@ -44,15 +44,7 @@ pub(crate) fn open_realm(
 ) -> Result<([u8; 16], CommitPromise), ClusterError> {
     let named = |fault| cluster.named(fault);
     let mut connection = cluster.connect().map_err(named)?;
-    match version(&mut connection).map_err(named)? {
-        Some(SCHEMA_VERSION) => {}
-        Some(other) => return Err(of_another_version(cluster, other)),
-        None => {
-            let why =
-                format!("{cluster} has no tables of Theater: make them with `theater cluster init --cluster URL`");
-            return Err(ClusterError::Refused(why));
-        }
-    }
+    check_tables(cluster, &mut connection)?;
     let promise = promise(&connection.ask(PROMISE, &[]).map_err(named)?).map_err(named)?;
     let promise = promise.map_err(ClusterError::Refused)?;
     if promise == CommitPromise::OneServer && !is_one_server_enough {
@@ -80,6 +72,19 @@ pub(crate) fn journal_of(cluster: &Cluster, realm: &RealmName) -> Result<[u8; 16
     });
     let found = found.map_err(|fault| cluster.named(fault))?;
     found.ok_or_else(|| ClusterError::Refused(format!("there is no realm {realm} in {cluster}: see `theater realms`")))
+}
+
+/// Refuses a database that has not the tables which this program knows.
+pub(super) fn check_tables(cluster: &Cluster, connection: &mut Connection) -> Result<(), ClusterError> {
+    match version(connection).map_err(|fault| cluster.named(fault))? {
+        Some(SCHEMA_VERSION) => Ok(()),
+        Some(other) => Err(of_another_version(cluster, other)),
+        None => {
+            let why =
+                format!("{cluster} has no tables of Theater: make them with `theater cluster init --cluster URL`");
+            Err(ClusterError::Refused(why))
+        }
+    }
 }
 
 fn of_another_version(cluster: &Cluster, found: i64) -> ClusterError {

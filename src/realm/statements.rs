@@ -77,6 +77,11 @@ pub(super) const MAKE_REALM: &str =
 
 pub(super) const REALM: &str = "select journal, head from theater.realms where name = $1";
 
+pub(super) const IMPORT_BATCH: &str =
+    "insert into theater.log (realm, number, segment, format, batch) values ($1, $2, $3, $4, $5)";
+
+pub(super) const IMPORTED: &str = "update theater.realms set head = $2, position = $3, digest = $4 where name = $1";
+
 /// Everything that a follower wants to know, at one moment.
 pub(super) const LOOK: &str = "select r.epoch, r.head, r.position, r.digest, r.owner::text, r.node, n.address, r.heir, n.beat, \
      (select coalesce(sum(w.generation), 0)::bigint from theater.rewrites w where w.realm = r.name) \
@@ -150,4 +155,4 @@ pub(super) const REALMS: &str = "select name, node, epoch, head, position, heir,
      (extract(epoch from now() - taken) * 1000)::bigint from theater.realms order by name";
 
 pub(super) const NODES: &str = "select realm, node, address, batch, (extract(epoch from now() - seen) * 1000)::bigint \
-     from theater.nodes order by realm, node";
+     from theater.nodes where seen > now() - interval '1 day' order by realm, node";

@@ -17,6 +17,7 @@ use super::config::refused;
 use super::show::{line, print_json, say, visible};
 use super::{Done, Failure, file_or_none};
 use crate::config::{ClusterOptions, Settings};
+use crate::journal::{self, DataDir};
 use crate::realm::{self, Cluster, Examined};
 
 /// How to reach a cluster.
@@ -54,6 +55,16 @@ pub(super) struct ClusterArgs {
 enum ClusterCommand {
     /// Make the tables of Theater in the database, if they are not there
     Init(ClusterFlags),
+    /// Make a realm of a data directory that no runtime uses; the directory is a node's copy of the realm from then on
+    Import {
+        /// The data directory
+        dir: PathBuf,
+        /// The name of the realm to make
+        #[arg(long, value_name = "NAME")]
+        realm: String,
+        #[command(flatten)]
+        cluster: ClusterFlags,
+    },
 }
 
 /// `theater doctor --cluster`: looks at the database servers.
@@ -73,11 +84,21 @@ pub(super) fn examine(url: &str, config: Option<&Path>, json: bool) -> Done {
 }
 
 pub(super) fn cluster(args: &ClusterArgs) -> Done {
-    let ClusterCommand::Init(flags) = &args.command;
-    let cluster = flags.cluster()?;
-    match realm::init(&cluster).map_err(Failure::no)? {
-        true => say!("{cluster}: the tables are made"),
-        false => say!("{cluster}: the tables are there already"),
+    match &args.command {
+        ClusterCommand::Init(flags) => {
+            let cluster = flags.cluster()?;
+            match realm::init(&cluster).map_err(Failure::no)? {
+                true => say!("{cluster}: the tables are made"),
+                false => say!("{cluster}: the tables are there already"),
+            }
+        }
+        ClusterCommand::Import { dir, realm, cluster } => {
+            let (realm, cluster) = (realm.parse().map_err(Failure::usage)?, cluster.cluster()?);
+            drop(journal::open_to_read(dir).map_err(Failure::no)?);
+            let dir = DataDir::open(dir).map_err(Failure::no)?;
+            let batches = realm::import(&cluster, &realm, dir).map_err(Failure::no)?;
+            say!("{cluster}: the realm {realm} is made, with {batches} batches");
+        }
     }
     Ok(())
 }

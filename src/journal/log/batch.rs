@@ -188,7 +188,11 @@ impl<'a> RawBatch<'a> {
         Ok(Self { header, bytes })
     }
 
-    /// All of its bytes.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// How many bytes it has.
     pub(super) fn length(&self) -> usize {
         self.bytes.len()
     }

@@ -439,6 +439,25 @@ impl Segments {
         Ok(tip)
     }
 
+    /// Shows each batch as a shared log keeps it, until `show` says no.
+    pub(in crate::journal) fn each_batch(
+        &self,
+        show: &mut dyn FnMut(&RemoteBatch<'_>) -> bool,
+    ) -> Result<(), LogError> {
+        for (path, _) in self.files() {
+            let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
+            let (segment, format) = (bytes.header.number, bytes.header.format);
+            // Whoever shall see no more stops the walk, which is no error.
+            let _ = bytes.walk(|_, batch| {
+                let Tip { batch: number, position, digest, .. } = batch.header.tip();
+                let bytes = batch.bytes();
+                let is_wanted = show(&RemoteBatch { number, segment, format, position, digest, bytes });
+                if is_wanted { Ok(()) } else { Err(()) }
+            });
+        }
+        Ok(())
+    }
+
     /// How often each sealed segment was written anew.
     pub(in crate::journal) fn generations(&self) -> Vec<(u32, u32)> {
         let state = self.state.read();
