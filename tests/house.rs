@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each layer may use those before it, and itself.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "base",
     "net",
     "chain",
     "manifest",
     "journal",
+    "proofs",
     "system",
     "guest",
     "promise",

@@ -133,6 +133,7 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
     // Settings that contradict each other are reported here too, and not only by a start.
     settings.server().map(drop).map_err(refused)?;
     settings.retention().map(drop).map_err(refused)?;
+    settings.proofs().map(drop).map_err(refused)?;
     settings.telemetry().map(drop).map_err(refused)
 }
 

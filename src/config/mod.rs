@@ -6,6 +6,7 @@
 mod actors;
 mod file;
 mod listeners;
+mod proofs;
 mod route_limits;
 mod secrets;
 mod setting;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use proofs::{KeyPlace, ProofSettings};
 pub(crate) use secrets::NamedSecret;
 pub(crate) use setting::{Kind, SETTINGS, Setting};
 

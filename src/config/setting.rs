@@ -138,7 +138,7 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let ceiling = |declared: &Declared| Setting::of_file(declared.ceiling_key, declared.ceiling, range(declared));
     let actors = Limits::ALL.iter().map(default).chain(Limits::ALL.iter().map(ceiling));
     let limits = ManagementLimits::ALL.iter().chain(RuntimeLimits::ALL).map(Setting::of_limit);
-    runtime().into_iter().chain(limits).chain(telemetry()).chain(logging()).chain(actors).collect()
+    runtime().into_iter().chain(limits).chain(proofs()).chain(telemetry()).chain(logging()).chain(actors).collect()
 });
 
 fn runtime() -> Vec<Setting> {
@@ -203,6 +203,20 @@ fn code_cache() -> Option<String> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     caches.join("theater").into_os_string().into_string().ok()
+}
+
+fn proofs() -> [Setting; 7] {
+    let interval = Kind::Number { least: 1_000, most: 3_600_000 };
+    let descriptor = Kind::Number { least: 3, most: 1_048_575 };
+    [
+        Setting::new("proofs.key_file", &["THEATER_PROOFS_KEY_FILE"], None, None, Kind::Path),
+        Setting::new("proofs.key_fd", &["THEATER_PROOFS_KEY_FD"], None, None, descriptor),
+        Setting::new("proofs.key_secret", &["THEATER_PROOFS_KEY_SECRET"], None, None, Kind::Text),
+        Setting::new("proofs.origin", &["THEATER_PROOFS_ORIGIN"], None, None, Kind::Text),
+        Setting::new("proofs.interval_ms", &["THEATER_PROOFS_INTERVAL_MS"], None, Some("1000"), interval),
+        Setting::new("proofs.witnesses", &["THEATER_PROOFS_WITNESSES"], None, None, Kind::Path),
+        Setting::new("proofs.quorum", &["THEATER_PROOFS_QUORUM"], None, None, Kind::Number { least: 1, most: 64 }),
+    ]
 }
 
 fn telemetry() -> [Setting; 6] {

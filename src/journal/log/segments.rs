@@ -19,12 +19,13 @@ use super::bytes::Malformed;
 use super::dir::{self, numbers_in, path_of, remove_unfinished};
 use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Payload};
+use super::forward::{CommittedSegments, ShowBatches};
 use super::mark::{MarkFile, Marked};
 use super::segment::{self, FORMAT, SegmentBytes, SegmentHeader, Trailer, read_entry};
 use super::state::{Found, Open, Sealed, State};
 use super::walk::{SegmentWalk, ToRead};
 use super::{
-    BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent, Unsound, damaged_at,
+    BatchLog, CommittedBatch, LogError, LogPlace, Remains, SegmentSpan, StoredData, StoredEvent, Unsound, damaged_at,
     damaged_behind, io_at,
 };
 use crate::base::fail;
@@ -241,6 +242,10 @@ impl Segments {
         )
     }
 
+    fn committed_segments(&self) -> CommittedSegments<'_> {
+        CommittedSegments { dir: &self.dir, state: &self.state }
+    }
+
     /// The numbers of all segments.
     pub(in crate::journal) fn numbers(&self) -> Vec<u32> {
         let state = self.state.read();
@@ -449,6 +454,14 @@ impl BatchLog for Segments {
             walk.shown(shown);
         }
         Ok(())
+    }
+
+    fn place_before(&self, position: u64) -> Result<LogPlace, LogError> {
+        self.committed_segments().place_before(position)
+    }
+
+    fn read_on(&self, place: &mut LogPlace, show: ShowBatches<'_>) -> Result<bool, LogError> {
+        self.committed_segments().read_on(place, show)
     }
 
     fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError> {
