@@ -51,12 +51,12 @@ impl TreeKeeper {
             None => None,
             Some(note) => Some(Self::own(&shelf, &key, &origin, note)?),
         };
-        shelf.begin(&boot)?;
         let size = newest.as_ref().map_or(0, |newest| newest.checkpoint.size);
         let end = reader.end()?.saturating_sub(1);
         if end < size {
             return Err(TreeFault::RolledBack { found: end, signed: size, path: shelf.dir().to_owned() });
         }
+        shelf.begin(&boot)?;
         let events = CommittedEvents::after(&reader, size)?;
         let tree = GrowingTree::empty();
         let mut keeper = Self { reader, key, origin, shelf, tree, events, newest: newest.map(Arc::new) };
@@ -151,7 +151,12 @@ impl TreeKeeper {
         self.tree.size()
     }
 
-    /// Adds what was committed since; whether there was anything. One call does not take long.
+    /// How many events are committed.
+    pub(super) fn committed(&self) -> Result<u64, TreeFault> {
+        Ok(self.reader.end()?.saturating_sub(1))
+    }
+
+    /// Adds events that were committed since; whether there were any. One call does not take long.
     pub(super) fn catch_up(&mut self) -> Result<bool, TreeFault> {
         let Some(leaves) = self.events.next_run(leaf_of)? else { return Ok(false) };
         self.tree.extend(&leaves, Some(&self.shelf.tiles()))?;

@@ -222,11 +222,13 @@ impl Worker {
         (ends, self.asked.try_iter().collect())
     }
 
-    /// Makes leaves of all that is committed. If there is much of it, that is said, and the end cuts it short.
+    /// Makes leaves of all that is committed now. If there is much of it, that is said, and the end cuts it short.
     fn build(&mut self, ends: bool) -> Result<(), TreeFault> {
         let (began, from) = (clock::now(), self.keeper.size());
+        // What comes meanwhile waits for the next step: under load, something always comes, and little at a time.
+        let committed = self.keeper.committed()?;
         let mut is_said = false;
-        while self.keeper.catch_up()? {
+        while self.keeper.size() < committed && self.keeper.catch_up()? {
             let is_long = clock::since(began) > Duration::from_secs(2);
             if is_long
                 && !ends

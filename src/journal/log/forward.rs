@@ -45,7 +45,8 @@ struct PlaceInSegment {
 struct Committed {
     header: SegmentHeader,
     upto: Tip,
-    is_sealed: bool,
+    /// How long the segment is that grows; what follows in the file is room that was not written to yet.
+    growing: Option<u64>,
     file: Option<Arc<File>>,
 }
 
@@ -63,10 +64,10 @@ impl LogPlace {
 
 impl State {
     fn committed(&self, wanted: impl Fn(&SegmentHeader, &Tip) -> bool) -> Option<Committed> {
-        let sealed = self.sealed.iter().map(|sealed| (sealed.header, sealed.after, true, sealed.file.as_ref()));
-        let open = self.open.iter().map(|open| (open.header, self.tip, false, Some(&open.file)));
-        let (header, upto, is_sealed, file) = sealed.chain(open).find(|(header, upto, ..)| wanted(header, upto))?;
-        Some(Committed { header, upto, is_sealed, file: file.cloned() })
+        let sealed = self.sealed.iter().map(|sealed| (sealed.header, sealed.after, None, sealed.file.as_ref()));
+        let open = self.open.iter().map(|open| (open.header, self.tip, Some(open.length), Some(&open.file)));
+        let (header, upto, growing, file) = sealed.chain(open).find(|(header, upto, ..)| wanted(header, upto))?;
+        Some(Committed { header, upto, growing, file: file.cloned() })
     }
 }
 
@@ -115,22 +116,26 @@ impl CommittedSegments<'_> {
                 continue;
             }
             if place.tip.batch < found.upto.batch {
-                return self.show_next(place, &found.upto, show).map(|()| true);
+                return self.show_next(place, &found, show).map(|()| true);
             }
             let next = self.state.read().committed(|header, _| header.number == number + 1);
-            match next.filter(|_| found.is_sealed) {
+            match next.filter(|_| found.growing.is_none()) {
                 Some(next) => *place = self.place_in(next)?,
                 None => return Ok(false),
             }
         }
     }
 
-    fn show_next(self, place: &mut LogPlace, upto: &Tip, show: ShowBatches<'_>) -> Result<(), LogError> {
+    fn show_next(self, place: &mut LogPlace, found: &Committed, show: ShowBatches<'_>) -> Result<(), LogError> {
         let before = place.tip;
         let here = place.segment.as_mut().expect("it is in a segment");
         let path = path_of(self.dir, here.number);
         let damaged = |at: u64| damaged_behind(&path, usize::try_from(at).unwrap_or(usize::MAX));
-        let left = here.file.metadata().map_err(io_at(&path))?.len().saturating_sub(here.at);
+        let length = match found.growing {
+            Some(length) => length,
+            None => here.file.metadata().map_err(io_at(&path))?.len(),
+        };
+        let left = length.saturating_sub(here.at);
         let mut bytes = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES)];
         let (mut tip, mut length) = (before, 0);
         let mut batches: Vec<(Tip, RawBatch<'_>)> = Vec::new();
@@ -139,7 +144,7 @@ impl CommittedSegments<'_> {
             bytes.resize(whole, 0);
             read_upto(&here.file, &mut bytes, here.at).map_err(io_at(&path))?;
         }
-        while tip.batch < upto.batch
+        while tip.batch < found.upto.batch
             && let Ok(batch) = RawBatch::first(&bytes[length..])
         {
             batches.push((tip, batch));
