@@ -3,9 +3,7 @@
 It needs Python's standard library and ed25519.py beside it, and is written from proofs.md alone."""
 import base64, hashlib, json, re, sys, time, urllib.error, urllib.parse, urllib.request
 from ed25519 import is_signature
-
-def sha256(*parts):
-    return hashlib.sha256(b"".join(parts)).digest()
+sha256 = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
 
 def entry(actor, event):
     """The entry of a leaf, and the data of the event if it is there."""
@@ -41,8 +39,7 @@ def check(proof, public):
     actor, line = base64.b64decode(extra.split(" ")[1]).decode().strip().split("\n")
     event, index, path = json.loads(line), int(index.split(" ")[1]), [base64.b64decode(step) for step in path]
     leaf, data = entry(actor, event)
-    is_in = root(sha256(b"\0", leaf), index, int(size), path) == base64.b64decode(signed_root)
-    assert is_in, "the event is not in the tree"
+    assert root(sha256(b"\0", leaf), index, int(size), path) == base64.b64decode(signed_root), "the event is not in the tree"
     return origin, index, event, data
 
 def main(public, url, body=None):
@@ -56,7 +53,7 @@ def main(public, url, body=None):
             assert error.code == 425, f"{error.code}: {error.read().decode()}"
             time.sleep(float(error.headers["Retry-After"]))
     origin, index, event, data = check(text, public)
-    assert (origin, str(index), event["hash"]) == (header["origin"], header["index"], header["event"]), "another's proof"
+    assert [origin, str(index), event["hash"]] == [header[name] for name in ("origin", "index", "event")], "another's proof"
     assert data is None or said in data, "the event does not hold the answer"
     print(f"event {index} of {origin} {'holds the answer' if data else 'is in the tree; its data was not shown'}")
 

@@ -135,6 +135,38 @@ fn an_event_is_proved_by_a_runtime_and_from_its_directory_also_after_its_data_wa
 }
 
 #[test]
+fn one_proof_covers_the_whole_chain_before_its_event() {
+    let signing = Signing::new();
+    let running = signing.run();
+    count(&running, 20);
+    let proof = signing.stage.path().join("proof");
+    running.say(&["prove", "counter", "-o", path(&proof)]);
+    let newest = signing.verify(&proof, &[]).expect("it holds")["sequence"].as_u64().expect("a number");
+    assert_eq!(newest, 42, "two events for each request, behind the start");
+    count(&running, 3);
+    let chain = running.export(&signing.stage, "counter");
+    let covered = signing.verify(&proof, &[path(&chain)]).expect("it holds");
+    assert_eq!(covered["chain_events"], 49);
+    let other = signing.stage.http_manifest("other", "counter", "");
+    running.start(&other).expect("it starts");
+    let stranger = running.export(&signing.stage, "other");
+    let refused = signing.verify(&proof, &[path(&stranger)]).expect_err("another chain");
+    assert!(refused.contains("it is the chain of actor"), "{refused}");
+
+    // Another history of the same actor, in which every hash is right.
+    running.say(&["prove", "counter", "-o", path(&proof)]);
+    let forged = signing.copy("forged");
+    count(&running, 1);
+    running.say(&["prove", "counter", "-o", path(&proof)]);
+    running.shut_down();
+    signing.forge(&forged, 5);
+    let chain = signing.stage.path().join("forged.chain");
+    said(&["export", "counter", "--data-dir", path(&forged), "-o", path(&chain)]).expect("it is whole");
+    let refused = signing.verify(&proof, &[path(&chain)]).expect_err("another history");
+    assert!(refused.contains("is not the one that was signed"), "{refused}");
+}
+
+#[test]
 fn a_proof_of_another_key_or_origin_or_for_another_key_is_refused() {
     let signing = Signing::new();
     let running = signing.run();
@@ -209,6 +241,9 @@ fn histories_that_were_computed_anew_with_all_their_hashes_are_named_by_where_th
     for dir in &forged {
         let honest = said(&["verify", "--journal", path(dir)]).expect("every hash in it is right");
         assert!(honest.starts_with("verified: 1 actors"), "{honest}");
+        let unsigned =
+            said(&["verify", "--journal", path(dir), "--key", &signing.public]).expect_err("nothing is signed");
+        assert!(unsigned.contains("it has no checkpoint that the key could have signed"), "{unsigned}");
         // With the tiles beside it, the place is known.
         std::fs::create_dir(dir.join("proofs")).expect("a directory");
         copy_journal(&signing.shelf(), &dir.join("proofs"));

@@ -95,7 +95,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
 
 pub(super) fn verify(args: &VerifyArgs) -> Done {
     if let Some(path) = &args.proof.proof {
-        return verify::proof(&args.proof, path, args.json);
+        return verify::proof(&args.proof, path, args.chain.as_deref(), args.json);
     }
     let path = match (&args.chain, &args.journal) {
         (_, Some(dir)) => return verify_journal(dir, &args.proof, args.json),

@@ -20,9 +20,9 @@ use crate::server::protocol::{Request, Response};
 pub(in crate::cli) struct ProveArgs {
     /// The actor's name, its id, or the beginning of either
     actor: String,
-    /// The event, by its sequence
+    /// The event, by its sequence [default: the newest]
     #[arg(long, value_name = "SEQUENCE")]
-    event: u64,
+    event: Option<u64>,
     /// The file to write; `-` for standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
@@ -51,23 +51,25 @@ pub(in crate::cli) fn prove(args: &ProveArgs) -> Done {
 }
 
 /// Reads the proof from the files of a data directory.
-fn of_dir(dir: &Path, actor: &str, sequence: u64) -> Result<ProofFile, Failure> {
+fn of_dir(dir: &Path, actor: &str, sequence: Option<u64>) -> Result<ProofFile, Failure> {
     let shelf = Shelf::of(dir);
-    let newest = shelf.checkpoint().map_err(Failure::no)?;
-    let note = shelf.witnessed().map_err(Failure::no)?.or_else(|| newest.clone());
+    let signed = shelf.checkpoint().map_err(Failure::no)?;
+    let note = shelf.witnessed().map_err(Failure::no)?.or_else(|| signed.clone());
     let none = || {
         Failure::no(format!("{} has no checkpoint: run a runtime on it with [proofs] in theater.toml", dir.display()))
     };
-    let (mut note, newest) = note.zip(newest).ok_or_else(none)?;
+    let (mut note, signed) = note.zip(signed).ok_or_else(none)?;
     let reader = journal::open_to_read(dir).map_err(Failure::no)?;
     let row = find_row(&reader, actor, dir)?;
+    let newest = reader.head_sequence(row.actor).map_err(Failure::no)?.unwrap_or(0);
+    let sequence = sequence.unwrap_or(newest);
     let position = reader.position(row.actor, sequence).map_err(Failure::no)?;
     let position = position.ok_or_else(|| not_there(sequence, actor))?;
     let placed = event_at(&reader, position).map_err(Failure::no)?;
     let mut checkpoint = understood(&note)?;
     if checkpoint.size < position {
         // The witnesses have not come so far.
-        (checkpoint, note) = (understood(&newest)?, newest);
+        (checkpoint, note) = (understood(&signed)?, signed);
     }
     let path = path_in(&shelf.tiles(), &note, &checkpoint, &placed).map_err(|why| match why {
         NotProved::NotYet => {
@@ -89,8 +91,12 @@ fn not_there(sequence: u64, actor: &str) -> Failure {
 /// Asks a running runtime for the path, and puts the event to it.
 fn of_runtime(args: &ProveArgs) -> Result<ProofFile, Failure> {
     let mut history = ActorHistory::open(&args.actor, None, &args.remote)?;
-    let event = history.page(args.event)?.into_iter().next().filter(|event| event.sequence == args.event);
-    let event = event.ok_or_else(|| not_there(args.event, &args.actor))?;
+    let sequence = match args.event {
+        Some(sequence) => sequence,
+        None => history.length()?.saturating_sub(1),
+    };
+    let event = history.page(sequence)?.into_iter().next().filter(|event| event.sequence == sequence);
+    let event = event.ok_or_else(|| not_there(sequence, &args.actor))?;
     let (mut client, id) = match history {
         ActorHistory::Running { client, id } => (client, id),
         ActorHistory::Journal { .. } | ActorHistory::File(_) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::past::read_verified;
 use crate::cli::show::{print_json, say};
 use crate::cli::times::date_and_time;
 use crate::cli::{Done, Failure};
@@ -20,8 +21,9 @@ const TRUSTED_BYTES: u64 = 1024 * 1024;
 
 #[derive(Args)]
 pub(in crate::cli) struct ProofArgs {
-    /// Check a proof that `theater prove` wrote; nothing else is needed but the key
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "journal"], requires = "key")]
+    /// Check a proof that `theater prove` wrote; nothing else is needed but the key. With a chain file, also that its event is in
+    /// the chain: so everything before that event was signed, too
+    #[arg(long, value_name = "FILE", conflicts_with = "journal", requires = "key")]
     pub(in crate::cli) proof: Option<PathBuf>,
     /// The public key of the log: the text that `theater key show` prints, or a file that holds it
     #[arg(long, value_name = "KEY")]
@@ -66,8 +68,8 @@ pub(in crate::cli) fn read_trusted(path: &Path) -> Result<Trusted, Failure> {
     Trusted::parse(&read(path, TRUSTED_BYTES)?).map_err(|why| Failure::no(format!("{}: {why}", path.display())))
 }
 
-/// Checks a proof.
-pub(in crate::cli) fn proof(args: &ProofArgs, path: &Path, json: bool) -> Done {
+/// Checks a proof, and that its event is in a chain file, if one is named.
+pub(in crate::cli) fn proof(args: &ProofArgs, path: &Path, chain: Option<&Path>, json: bool) -> Done {
     let key = args.key()?;
     let witnesses = args.witnesses.as_deref().map(read_trusted).transpose()?.unwrap_or_default().witness_keys();
     let quorum = args.k.unwrap_or(witnesses.len());
@@ -78,6 +80,7 @@ pub(in crate::cli) fn proof(args: &ProofArgs, path: &Path, json: bool) -> Done {
     let proof = ProofFile::parse(&read(path, PROOF_BYTES)?).map_err(|fault| refused(&fault))?;
     let demands = Demands { key: &key, origin: args.origin.as_deref(), witnesses: &witnesses, quorum };
     let Proven { checkpoint, witnessed } = proof.verify(&demands).map_err(|fault| refused(&fault))?;
+    let chain_events = chain.map(|chain| events_of_chain_with(&proof, chain)).transpose()?;
     let ProofFile { actor, event, index, .. } = &proof;
     let has_data = event.dropped.is_none();
     if json {
@@ -86,7 +89,7 @@ pub(in crate::cli) fn proof(args: &ProofArgs, path: &Path, json: bool) -> Done {
         print_json(&serde_json::json!({
             "origin": checkpoint.origin, "size": checkpoint.size, "index": index, "actor": actor.to_string(),
             "sequence": event.sequence, "hash": event.hash.to_string(), "type": event.event_type, "timestamp": event.timestamp,
-            "has_data": has_data, "witnesses": witnessed,
+            "has_data": has_data, "witnesses": witnessed, "chain_events": chain_events,
         }));
         return Ok(());
     }
@@ -101,10 +104,34 @@ pub(in crate::cli) fn proof(args: &ProofArgs, path: &Path, json: bool) -> Done {
     for (name, time) in witnessed {
         say!("cosigned by {name} at {}", date_and_time(time.saturating_mul(1_000)));
     }
+    if let Some(events) = chain_events {
+        let later = events - event.sequence - 1;
+        say!(
+            "the chain up to event {} is the one that was signed; {later} of its {events} events came later",
+            event.sequence
+        );
+    }
     if !has_data {
         say!("the data of the event is not in the proof: that the event was recorded is verified, what it said is not");
     }
     Ok(())
+}
+
+/// Verifies a chain file, and that it has the event of a proof. How many events it has.
+fn events_of_chain_with(proof: &ProofFile, path: &Path) -> Result<u64, Failure> {
+    let refused = |why: String| Failure::no(format!("{}: {why}", path.display()));
+    let mut chain = read_verified(path)?;
+    let (actor, events) = (chain.contents().header.actor, chain.contents().header.events);
+    if actor != proof.actor {
+        return Err(refused(format!("it is the chain of actor {actor}, and the proof is of actor {}", proof.actor)));
+    }
+    let sequence = proof.event.sequence;
+    let event = chain.events(sequence, 1, usize::MAX).map_err(|error| refused(error.to_string()))?.pop();
+    match event.filter(|event| event.sequence == sequence) {
+        Some(event) if event.hash == proof.event.hash => Ok(events),
+        Some(_) => Err(refused(format!("its event {sequence} is not the one that was signed"))),
+        None => Err(refused(format!("it ends before event {sequence}, which was signed"))),
+    }
 }
 
 /// Compares a journal with a checkpoint, and says what is wrong; none if the journal goes on from it. Without a checkpoint that is
@@ -119,7 +146,13 @@ pub(in crate::cli) fn since(args: &ProofArgs, dir: &Path) -> Result<Since, Failu
             Some(read_note(path).map_err(Failure::no)?.ok_or_else(none)?)
         }
     };
-    let Some(note) = named.or_else(|| own.clone()) else { return Ok(Since::NothingSigned) };
+    let Some(note) = named.or_else(|| own.clone()) else {
+        if args.has_key() {
+            let why = "it has no checkpoint that the key could have signed: name one with --since CHECKPOINT";
+            return Err(Failure::no(format!("{}: {why}", dir.display())));
+        }
+        return Ok(Since::NothingSigned);
+    };
     let checkpoint = match &args.key {
         Some(_) => Checkpoint::of_note(&note, &args.key()?),
         None => Checkpoint::parse(&note.text),
