@@ -1,5 +1,4 @@
 """Asks an actor over HTTP, waits for the proof of its answer, and checks it. Usage: check_answer.py PUBLIC-KEY URL [BODY]
-
 It needs Python's standard library and ed25519.py beside it, and is written from proofs.md alone."""
 import base64, hashlib, json, re, sys, time, urllib.error, urllib.parse, urllib.request
 from ed25519 import is_signature
@@ -43,7 +42,7 @@ def check(proof, public):
     return origin, index, event, data
 
 def main(public, url, body=None):
-    answer = urllib.request.urlopen(urllib.request.Request(url, data=body and body.encode()))
+    answer = urllib.request.urlopen(url, body and body.encode())
     said, header = answer.read(), dict(re.findall(r'(\w+)="?([^",]*)', answer.headers["Theater-Proof"]))
     proof, text = urllib.parse.urljoin(url, f"/.well-known/theater/proof/{header['index']}?token={header['token']}"), None
     while text is None:

@@ -27,6 +27,10 @@ use crate::journal::{ActorKey, JournalHandle, JournalReader, Placed};
 
 /// How long one wait lasts: what is committed meanwhile becomes leaves then.
 const STEP: Duration = Duration::from_millis(200);
+/// What takes longer is said.
+const LONG: Duration = Duration::from_secs(2);
+/// So long, an end waits for leaves that are not in the tree yet.
+const LAST_BUILDING: Duration = Duration::from_secs(10);
 /// How long somebody waits who asked for a checkpoint.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -229,11 +233,15 @@ impl Worker {
         let committed = self.keeper.committed()?;
         let mut is_said = false;
         while self.keeper.size() < committed && self.keeper.catch_up()? {
-            let is_long = clock::since(began) > Duration::from_secs(2);
-            if is_long
-                && !ends
-                && wait::receive_within(&self.ending, Duration::ZERO) == Err(RecvTimeoutError::Disconnected)
-            {
+            let took = clock::since(began);
+            let is_long = took > LONG;
+            let is_ended = || wait::receive_within(&self.ending, Duration::ZERO) == Err(RecvTimeoutError::Disconnected);
+            let gives_up = if ends { took > LAST_BUILDING } else { is_long && is_ended() };
+            if gives_up {
+                let left = committed.saturating_sub(self.keeper.size());
+                if ends && left > 0 {
+                    log::info!("{left} events are in no checkpoint yet; the next start goes on with them");
+                }
                 return Ok(());
             }
             if is_long && !is_said {
