@@ -73,7 +73,7 @@ chaos-cluster: test-guests
 fuzz:
 	@command -v cargo-fuzz >/dev/null || PATH="$(CURDIR)/fuzz/target/tools/bin:$$PATH" command -v cargo-fuzz >/dev/null || \
 	  cargo install --locked --root fuzz/target/tools cargo-fuzz
-	@for target in frames manifest chain-file cbor parts http-head guest-texts; do \
+	@for target in frames manifest chain-file cbor parts http-head guest-texts proofs; do \
 	  mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target && \
 	  PATH="$(CURDIR)/fuzz/target/tools/bin:$$PATH" cargo +nightly fuzz run --sanitizer none $$target \
 	    fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(or $(SECONDS),60) -timeout=10 || exit 1; \

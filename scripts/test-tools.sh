@@ -7,13 +7,16 @@ set -eu
 
 missing=
 for tool in curl:curl python3:python3 sqlite3:sqlite3 unshare:util-linux setpriv:util-linux prlimit:util-linux \
-            setsid:util-linux kill:procps node:nodejs npm:npm chromium:chromium chromedriver:chromium-driver psql:postgresql-client; do
+            setsid:util-linux kill:procps node:nodejs npm:npm chromium:chromium chromedriver:chromium-driver psql:postgresql-client \
+            go:golang-go; do
     command -v "${tool%%:*}" > /dev/null || missing="$missing ${tool##*:}"
 done
 # Debian's python3 makes virtual environments only with a further package.
 ! command -v python3 > /dev/null || python3 -c 'import ensurepip, venv' 2> /dev/null || missing="$missing python3-venv"
 # The server's programs are not on the path.
 ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || missing="$missing postgresql"
+# The packages of Go's own that read the formats of proofs.
+[ -d /usr/share/gocode/src/golang.org/x/mod ] || missing="$missing golang-golang-x-mod-dev"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
     # shellcheck disable=SC2086 # several words

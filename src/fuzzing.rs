@@ -10,13 +10,14 @@ use crate::chain::UnverifiedChain;
 use crate::chain::cbor::Value;
 use crate::chain::data::{Call, Failed, HostCall, Intent, Refused, Return, Started, Stopped};
 use crate::manifest::Manifest;
+use crate::proofs::{AddCheckpoint, Checkpoint, ProofFile, PublicKey, SignedNote, Trusted};
 use crate::{handlers, journal, server};
 
 /// A target: its name, and the function that decodes the bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("frames", server::hostile_frames),
     ("manifest", manifest),
     ("chain-file", chain_file),
@@ -24,6 +25,7 @@ pub const TARGETS: [Target; 7] = [
     ("parts", journal::hostile_parts),
     ("http-head", handlers::hostile_http),
     ("guest-texts", guest_texts),
+    ("proofs", proofs),
 ];
 
 fn manifest(bytes: &[u8]) {
@@ -61,4 +63,15 @@ fn guest_texts(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = text.parse::<ActorId>();
     handlers::hostile_texts(&text);
+}
+
+fn proofs(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let again = |written: String, what: &str| assert_eq!(written, text, "{what} has one spelling");
+    let _ = ProofFile::parse(text).map(|proof| again(proof.to_string(), "a proof"));
+    let _ = SignedNote::parse(text).map(|note| again(note.to_string(), "a note"));
+    let _ = AddCheckpoint::parse(text).map(|asked| again(asked.to_string(), "a request to a witness"));
+    let _ = Checkpoint::parse(text).map(|checkpoint| again(checkpoint.to_string(), "a checkpoint"));
+    let _ = PublicKey::parse(text).map(|key| again(key.to_string(), "a key"));
+    let _ = Trusted::parse(text);
 }

@@ -8,6 +8,7 @@ mod chain;
 mod manifest;
 mod journal;
 mod realm;
+mod proofs;
 mod system;
 mod guest;
 mod promise;
@@ -53,4 +54,4 @@ pub use theater::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastFa
 pub use theater::{
     ActorState, Config, DeadLetter, DeadLetterId, EventStream, EventsOf, FollowedEvent, ReadError, TableRow,
 };
-pub use theater::{Retention, TheaterError, TheaterRuntime};
+pub use theater::{CheckpointSigner, Retention, SigningError, TheaterError, TheaterRuntime, new_signing_key};

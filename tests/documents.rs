@@ -151,7 +151,7 @@ fn every_block_of_commands_is_run_or_says_why_it_is_not() {
 }
 
 /// The documents that tests below follow.
-const FOLLOWED: [&str; 8] = [
+const FOLLOWED: [&str; 9] = [
     "README.md",
     "docs/cli.md",
     "docs/configuration.md",
@@ -159,6 +159,7 @@ const FOLLOWED: [&str; 8] = [
     "docs/journal.md",
     "docs/management.md",
     "docs/observing.md",
+    "docs/proofs.md",
     "docs/writing-actors.md",
 ];
 
@@ -191,6 +192,11 @@ fn the_client_on_the_page_about_the_protocol_works_as_printed() {
 #[test]
 fn the_health_that_is_asked_for_is_as_printed() {
     follow("docs/observing.md", true);
+}
+
+#[test]
+fn a_proof_is_made_and_checked_as_printed() {
+    follow("docs/proofs.md", true);
 }
 
 #[test]

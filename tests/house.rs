@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each layer may use those before it, and itself.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "base",
     "net",
     "chain",
     "manifest",
     "journal",
     "realm",
+    "proofs",
     "system",
     "guest",
     "promise",

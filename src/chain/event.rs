@@ -44,6 +44,15 @@ impl DroppedData {
         let there = || Self { length: event.data.len() as u64, digest: DataDigest::of(&event.data, event.salt) };
         event.dropped.unwrap_or_else(there)
     }
+
+    /// The same of data that stands behind its salt, if it has one.
+    pub(crate) fn of_salted(is_salted: bool, stored: &[u8]) -> Self {
+        let length = stored.len() as u64;
+        match is_salted {
+            false => Self { length, digest: DataDigest::of(stored, None) },
+            true => Self { length: length.saturating_sub(16), digest: DataDigest::of_both(stored) },
+        }
+    }
 }
 
 /// The digest of an event's data. The event's hash covers the digest in place of the data.

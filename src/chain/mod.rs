@@ -26,7 +26,8 @@ pub(crate) use course::{StateCourse, StateOnChain, named_by_return, vouched_afte
 pub(crate) use dropped::DroppedEvents;
 pub use event::{ChainEvent, DataDigest, DroppedData, EventKind, EventType};
 pub(crate) use file::{
-    ChainFile, ChainFileContents, ChainFileWriter, FileRow, Header as FileHeader, History, KeptState, export,
+    ChainFile, ChainFileContents, ChainFileWriter, FileRow, Header as FileHeader, History, KeptState, event_line,
+    event_of_line, export,
 };
 pub use file::{ChainFileError, ExportError, Exported, UnverifiedChain, VerifiedChain};
 pub(crate) use function::{Function, function};

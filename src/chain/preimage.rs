@@ -18,14 +18,19 @@ const SALTED_DOMAIN: &[u8] = b"theater-chain-event-v3\0";
 
 impl DataDigest {
     /// The digest of `data`, which has a salt in version 3.
-    pub(super) fn of(data: &[u8], salt: Option<Salt>) -> Self {
+    pub(crate) fn of(data: &[u8], salt: Option<Salt>) -> Self {
         match salt {
             None => Self::Plain(sha1(data)),
             Some(salt) => Self::Salted(salted(data, salt)),
         }
     }
 
-    /// The same digest; `None` if the data was built to collide. Nobody can build a collision of SHA-256.
+    /// The digest of data that stands behind its salt.
+    pub(super) fn of_both(salted: &[u8]) -> Self {
+        Self::Salted(Sha256::digest(salted).into())
+    }
+
+    /// The same digest as [`Self::of`]; `None` if the data was built to collide. Nobody can build a collision of SHA-256.
     fn of_checked(data: &[u8], salt: Option<Salt>) -> Option<Self> {
         match salt {
             None => sha1_checked(|hasher| hasher.update(data)).map(Self::Plain),

@@ -150,6 +150,7 @@ pub(super) fn config(args: &ConfigArgs) -> Done {
     settings.server().map(drop).map_err(refused)?;
     settings.retention().map(drop).map_err(refused)?;
     settings.cluster().map(drop).map_err(refused)?;
+    settings.proofs().map(drop).map_err(refused)?;
     settings.telemetry().map(drop).map_err(refused)
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use super::cluster::readable_dir;
 use super::output::{Output, named};
 use super::past::ActorHistory;
+use super::proofs::verify::{self, ProofArgs, Since};
 use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};
@@ -48,11 +49,13 @@ pub(super) struct StateArgs {
 #[derive(Args)]
 pub(super) struct VerifyArgs {
     /// A chain file that `theater export` wrote
-    #[arg(required_unless_present = "journal")]
+    #[arg(required_unless_present_any = ["journal", "proof"])]
     chain: Option<PathBuf>,
     /// Check all chains of a data directory, and the links between them; no runtime needs to be running
     #[arg(long, value_name = "DIR", conflicts_with = "chain")]
     journal: Option<PathBuf>,
+    #[command(flatten)]
+    proof: ProofArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -92,8 +95,11 @@ pub(super) fn export(args: &ExportArgs) -> Done {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Done {
+    if let Some(path) = &args.proof.proof {
+        return verify::proof(&args.proof, path, args.chain.as_deref(), args.json);
+    }
     let path = match (&args.chain, &args.journal) {
-        (_, Some(dir)) => return verify_journal(&readable_dir(dir)?, args.json),
+        (_, Some(dir)) => return verify_journal(&readable_dir(dir)?, &args.proof, args.json),
         (Some(chain), None) => chain,
         (None, None) => unreachable!("clap asks for one of them"),
     };
@@ -125,12 +131,24 @@ pub(super) fn things_are_wrong(count: usize) -> String {
     if count == 1 { "1 thing is wrong".to_owned() } else { format!("{count} things are wrong") }
 }
 
-fn verify_journal(dir: &Path, json: bool) -> Done {
-    let Audit { actors, events, links, in_flight, dropped, unvouched, findings } = audit(dir).map_err(Failure::no)?;
+fn verify_journal(dir: &Path, proof: &ProofArgs, json: bool) -> Done {
+    let audited = audit(dir).map_err(Failure::no)?;
+    let Audit { actors, events, links, in_flight, dropped, unvouched, mut findings } = audited;
+    let since = verify::since(proof, dir)?;
+    if let Since::Differs(what) = &since {
+        findings.push(what.clone());
+    }
+    let goes_on = match &since {
+        Since::GoesOn { checkpoint, events } => Some((checkpoint, events)),
+        Since::NothingSigned | Since::Differs(_) => None,
+    };
     if json {
         print_json(&serde_json::json!({
             "actors": actors, "events": events, "links": links, "in_flight": in_flight, "dropped": dropped,
             "unvouched_states": unvouched, "findings": findings,
+            "checkpoint": goes_on.map(|(checkpoint, _)| serde_json::json!({
+                "origin": checkpoint.origin, "size": checkpoint.size, "signature": if proof.has_key() { "verified" } else { "not looked at" },
+            })),
         }));
     } else {
         findings.iter().for_each(|finding| show::line(finding));
@@ -144,6 +162,15 @@ fn verify_journal(dir: &Path, json: bool) -> Done {
         );
         if dropped > 0 {
             say!("the data of {dropped} events was dropped: their hashes are verified, what they said is not");
+        }
+        if let Some((checkpoint, events)) = goes_on {
+            let signed = if proof.has_key() { "" } else { " (its signature was not looked at: --key KEY checks it)" };
+            say!(
+                "the journal goes on from the checkpoint of {} over {} events{signed}; {} came since",
+                checkpoint.origin,
+                checkpoint.size,
+                events - checkpoint.size
+            );
         }
         if unvouched > 0 {
             say!(

@@ -32,6 +32,7 @@ mod outcomes;
 mod output;
 mod past;
 mod prune_many;
+mod proofs;
 mod recent;
 mod remote;
 mod repair;
@@ -189,8 +190,20 @@ enum Command {
     /// For a journal that every start refuses, because its end or its mark is lost, and that has no backup. With
     /// --accept-loss, the loss is recorded on each chain that it concerns, and the next start goes on from what is left.
     Repair(repair::RepairArgs),
-    /// Check every hash and link of a chain file
+    /// Check every hash and link of a chain file, of a journal, or a proof
     Verify(history::VerifyArgs),
+    /// Write a proof that an event was recorded, which anyone checks who has the public key
+    ///
+    /// The proof holds the event, its path in the Merkle tree over all events of the journal, and the signed checkpoint of that
+    /// tree: `theater verify --proof` checks it without the journal. It needs [proofs] in theater.toml.
+    Prove(proofs::prove::ProveArgs),
+    /// Make or show a key that signs checkpoints, or the cosignatures of a witness
+    Key(proofs::key::KeyArgs),
+    /// Cosign the checkpoints of logs, each if it goes on from the one before
+    ///
+    /// A witness is a process of its own, best on another machine and of another operator. It keeps the last checkpoint of each
+    /// log, so a log can show no second history to anyone who demands its cosignature. Ctrl-C ends it.
+    Witness(proofs::witness::WitnessArgs),
     /// Execute a history again and compare every event
     ///
     /// The history is a chain file, or that of one actor or all actors of a data directory. No effect outside happens
@@ -464,6 +477,9 @@ fn carry_out(command: Command) -> Done {
         Command::Restore(args) => backup::restore(&args),
         Command::Repair(args) => repair::repair(&args),
         Command::Verify(args) => history::verify(&args),
+        Command::Prove(args) => proofs::prove::prove(&args),
+        Command::Key(args) => proofs::key::key(&args),
+        Command::Witness(args) => proofs::witness::witness(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Sql(args) => sql::sql(&args),
         Command::New(args) => new::new(&args),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::config::refused;
+use super::proofs::signing::{PreparedSigning, Signing};
 use super::signals::Watch;
 use super::{Done, ENDED, Failure, logging, service_manager, show, signals, stderr};
 use crate::base::limits::LOG_LINE_CHARS;
@@ -38,6 +39,7 @@ pub(super) struct Serving {
     metrics: Option<MetricsServer>,
     listeners: Vec<ServingListener>,
     telemetry: Option<Telemetry>,
+    proofs: Option<Signing>,
     /// Whether the runtime ends once every root has ended and one of them has failed.
     exits_when_roots_failed: bool,
 }
@@ -74,10 +76,15 @@ impl Serving {
         let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
         let prepared = settings.telemetry().map_err(refused)?.map(PreparedTelemetry::new);
         let (prepared, mut telemetry) = (prepared.transpose().map_err(Failure::no)?, None);
+        let prepared_proofs = settings.proofs().map_err(refused)?;
+        let prepared_proofs = prepared_proofs.map(|proofs| PreparedSigning::new(proofs, &settings.secrets()));
+        let (prepared_proofs, mut proofs) = (prepared_proofs.transpose()?, None);
         let begins = |handle: &TheaterHandle| {
             watch.steers(handle);
             metrics.iter().for_each(|metrics| metrics.begins(handle));
             telemetry = prepared.map(|prepared| prepared.start(handle));
+            proofs = prepared_proofs.map(|prepared| prepared.start(handle)).transpose()?;
+            Ok(())
         };
         let theater = match TheaterRuntime::start_watched(config, begins) {
             // Something may have been written by then: this is no refusal, but the end of a runtime.
@@ -98,7 +105,7 @@ impl Serving {
             listeners.map_err(|error| Failure::no(format!("cannot start the threads of a listener: {error}")))?;
         metrics.iter().for_each(MetricsServer::has_started);
         let exits_when_roots_failed = settings.exits_when_roots_failed();
-        Ok(Some(Self { theater, server, metrics, listeners, telemetry, exits_when_roots_failed }))
+        Ok(Some(Self { theater, server, metrics, listeners, telemetry, proofs, exits_when_roots_failed }))
     }
 
     pub(super) fn handle(&self) -> TheaterHandle {
@@ -113,7 +120,7 @@ impl Serving {
 
     /// Waits until the runtime ends, by a signal, a command, or a failure.
     pub(super) fn until_it_ends(self) -> Done {
-        let Self { theater, server, metrics, listeners, telemetry, exits_when_roots_failed } = self;
+        let Self { theater, server, metrics, listeners, telemetry, proofs, exits_when_roots_failed } = self;
         let ended = if exits_when_roots_failed {
             theater.wait_unless_roots_failed()
         } else {
@@ -127,7 +134,7 @@ impl Serving {
         drop((server, metrics, listeners));
         // What a journal in a temporary directory says can be read only until it is closed.
         telemetry.into_iter().for_each(Telemetry::end);
-        theater.shutdown();
+        theater.shutdown_with(|| proofs.into_iter().for_each(Signing::end));
         match ended.map_err(Failure::ended)? {
             failed if failed.is_empty() => Ok(()),
             failed => Err(Failure::ended(roots_failed(&failed))),
@@ -142,6 +149,8 @@ impl Serving {
         lines.extend(server.address().map(|address| format!("management  {address}")));
         lines.extend(server.socket().map(|path| format!("socket      {}", path.display())));
         lines.extend(metrics.as_ref().map(|metrics| format!("metrics     http://{}/metrics", metrics.address())));
+        let proofs = theater.handle().proofs.get();
+        lines.extend(proofs.map(|proofs| format!("proofs      {} {}", proofs.origin(), proofs.public())));
         lines.extend(listeners.iter().map(|listener| format!("listener    {listener}")));
         let named = |name: &str, what: &str| format!("actor       {:<12} {}", show::visible(name), show::visible(what));
         for actor in theater.handle().actors() {

@@ -9,6 +9,7 @@ mod actors;
 mod cluster;
 mod file;
 mod listeners;
+mod proofs;
 mod route_limits;
 mod secrets;
 mod setting;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use cluster::{ClusterOptions, RealmOptions};
+pub(crate) use proofs::{KeyPlace, ProofSettings};
 pub(crate) use secrets::NamedSecret;
 pub(crate) use setting::{Kind, SETTINGS, Setting};
 

@@ -144,7 +144,8 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let ceiling = |declared: &Declared| Setting::of_file(declared.ceiling_key, declared.ceiling, range(declared));
     let actors = Limits::ALL.iter().map(default).chain(Limits::ALL.iter().map(ceiling));
     let limits = ManagementLimits::ALL.iter().chain(RuntimeLimits::ALL).map(Setting::of_limit);
-    runtime().into_iter().chain(cluster()).chain(limits).chain(telemetry()).chain(logging()).chain(actors).collect()
+    let above = runtime().into_iter().chain(cluster()).chain(limits).chain(proofs());
+    above.chain(telemetry()).chain(logging()).chain(actors).collect()
 });
 
 fn runtime() -> Vec<Setting> {
@@ -227,6 +228,20 @@ fn cluster() -> [Setting; 7] {
         Setting::new("cluster.lease_ms", &["THEATER_CLUSTER_LEASE_MS"], None, Some("3000"), lease),
         Setting::new("cluster.password", &["THEATER_CLUSTER_PASSWORD"], None, None, Kind::Secret),
         Setting::new("cluster.password_file", &["THEATER_CLUSTER_PASSWORD_FILE"], None, None, Kind::Path),
+    ]
+}
+
+fn proofs() -> [Setting; 7] {
+    let interval = Kind::Number { least: 1_000, most: 3_600_000 };
+    let descriptor = Kind::Number { least: 3, most: 1_048_575 };
+    [
+        Setting::new("proofs.key_file", &["THEATER_PROOFS_KEY_FILE"], None, None, Kind::Path),
+        Setting::new("proofs.key_fd", &["THEATER_PROOFS_KEY_FD"], None, None, descriptor),
+        Setting::new("proofs.key_secret", &["THEATER_PROOFS_KEY_SECRET"], None, None, Kind::Text),
+        Setting::new("proofs.origin", &["THEATER_PROOFS_ORIGIN"], None, None, Kind::Text),
+        Setting::new("proofs.interval_ms", &["THEATER_PROOFS_INTERVAL_MS"], None, Some("1000"), interval),
+        Setting::new("proofs.witnesses", &["THEATER_PROOFS_WITNESSES"], None, None, Kind::Path),
+        Setting::new("proofs.quorum", &["THEATER_PROOFS_QUORUM"], None, None, Kind::Number { least: 1, most: 64 }),
     ]
 }
 

@@ -18,6 +18,7 @@ mod backup;
 mod builds;
 mod carry;
 mod chains;
+mod committed;
 mod components;
 mod dir;
 mod drops;
@@ -62,6 +63,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 pub(crate) use backup::{bytes_in, copy, has_journal, remove_copied};
+pub(crate) use committed::{CommittedEvent, CommittedEvents};
 pub(crate) use dir::{DataDir, remove_ephemeral};
 pub use durability::Durability;
 pub use error::{JournalDown, JournalError, ReadFault, UnsoundEnd};

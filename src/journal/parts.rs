@@ -100,6 +100,11 @@ pub(super) fn put_back<E>(
     Ok(Ok(data))
 }
 
+/// Whether large parts were taken out of `stored`.
+pub(super) fn were_taken_out(stored: &[u8]) -> bool {
+    stored.starts_with(&tagged(STORED))
+}
+
 /// The names of the parts that `stored` refers to.
 pub(super) fn names(stored: &[u8]) -> Vec<Sha1> {
     let rest = stored.strip_prefix(&*tagged(STORED)).unwrap_or_default();

@@ -550,3 +550,68 @@ fn a_copy_is_the_same_whether_its_segments_can_be_held_open_or_not() {
     assert!(copies[0] == copies[2] && copies[1] == copies[2]);
     journal.close();
 }
+
+#[test]
+fn all_events_are_read_forward_once_across_segments_drops_and_what_comes_meanwhile() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = open(dir.path()).expect("a journal");
+    let mut scribes = [Scribe::new(journal.handle()), Scribe::new(journal.handle())];
+    let mut written = Vec::new();
+    let mut write = |count: usize| {
+        for at in 0..count {
+            let scribe = &mut scribes[at % 2];
+            // Some have a large part, which lies beside the event.
+            let event = match at % 5 {
+                4 => scribe.append("refused ntwk:theater/actor.init", vec![b'x'; 5_000].to_cbor(), None),
+                _ => scribe.write(),
+            };
+            written.push((scribe.actor.id, event));
+            if at % 7 == 0 {
+                journal.handle().flush().expect("committed");
+            }
+        }
+        journal.handle().flush().expect("committed");
+        written.clone()
+    };
+    let reader = journal.handle().reader().expect("a reader");
+    let told = |event: &CommittedEvent<'_>| {
+        let CommittedEvent { position, actor, sequence, parent, hash, data, .. } = *event;
+        (position, actor, sequence, parent, hash, data)
+    };
+    let expected = |written: &[(ActorId, ChainEvent)], from: u64| -> Vec<_> {
+        let all = (1..).zip(written).map(|(position, (actor, event))| {
+            (position, *actor, event.sequence, event.parent_hash, event.hash, crate::chain::DroppedData::of(event))
+        });
+        all.filter(|(position, ..)| *position > from).collect()
+    };
+    let rest = |events: &mut CommittedEvents| {
+        let mut all = Vec::new();
+        while let Some(run) = events.next_run(told).expect("readable") {
+            all.extend(run);
+        }
+        all
+    };
+    let mut forward = CommittedEvents::after(&reader, 0).expect("readable");
+    assert_eq!(rest(&mut forward), []);
+    let some = write(60);
+    assert!(reader.log.sealed().len() > 3, "there are several segments");
+    assert_eq!(rest(&mut forward), expected(&some, 0));
+    for from in [0, 1, 17, 59, 60] {
+        let mut behind = CommittedEvents::after(&reader, from).expect("readable");
+        assert_eq!(rest(&mut behind), expected(&some, from), "behind {from}");
+    }
+    // What is left of dropped data is what is read of it before.
+    let mut halfway = CommittedEvents::after(&reader, 0).expect("readable");
+    let mut read = halfway.next_run(told).expect("readable").expect("events");
+    let actor = some[20].0;
+    let key = reader.actors().expect("rows").into_iter().find(|row| row.actor.id == actor).expect("a row").actor;
+    redact(journal.handle(), &reader, key, some[20].1.sequence, Shown::Goes).expect("nothing needs it");
+    let all = write(20);
+    read.extend(rest(&mut halfway));
+    assert_eq!(read, expected(&all, 0));
+    assert_eq!(rest(&mut forward), expected(&all, 60));
+    assert_eq!(rest(&mut CommittedEvents::after(&reader, 0).expect("readable")), expected(&all, 0));
+    journal.close();
+    let reader = open_to_read(dir.path()).expect("readable");
+    assert_eq!(rest(&mut CommittedEvents::after(&reader, 33).expect("readable")), expected(&all, 33));
+}

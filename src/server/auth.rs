@@ -185,6 +185,7 @@ impl Request {
             | Self::GetRow { .. }
             | Self::CountRows { .. }
             | Self::GetDeadLetters { .. }
+            | Self::ProveEvent { .. }
             | Self::ForeseePrune { .. }
             | Self::ForeseeRedaction { .. }
             | Self::Metrics

@@ -225,6 +225,10 @@ fn answer_whole(theater: &TheaterHandle, request: Request) -> Result<Response, S
             };
             reply.map(|reply| Response::Answer { id, message: BASE64.encode(reply) }).map_err(text)
         }
+        Request::ProveEvent { id, sequence } => {
+            let (index, path, checkpoint) = theater.prove(known(theater, &id)?.id, sequence).map_err(text)?;
+            Ok(Response::EventProof { id, sequence, index, path, checkpoint })
+        }
         Request::GetDeadLetters { id, from, limit } => dead_letters(theater, id.as_deref(), from, limit),
         Request::SendDeadLetter { letter, to } => {
             let to = to.map(|to| known(theater, &to)).transpose()?.map(|to| to.id);

@@ -258,6 +258,11 @@ pub(crate) enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
+    /// The path from an event to the root of the newest checkpoint that covers it. If none does, one is signed first.
+    ProveEvent {
+        id: String,
+        sequence: u64,
+    },
     /// Takes an actor that has ended off the lists; its history stays.
     ForgetActor {
         id: String,
@@ -435,6 +440,15 @@ pub(crate) enum Response {
     RowCount {
         id: String,
         count: u64,
+    },
+    /// `index` is the event's place among all events, `path` the hashes from its leaf to the root, in base64, and `checkpoint` a
+    /// signed note.
+    EventProof {
+        id: String,
+        sequence: u64,
+        index: u64,
+        path: Vec<String>,
+        checkpoint: String,
     },
     /// `replays_from` is the event with whose kept state a replay can begin; null if there is none. `gone` is false
     /// while the dropped data is still in the journal's log because somebody reads the journal.

@@ -1,6 +1,6 @@
 //! The handle of a running theater, which the management server, the handlers and embedders hold to ask it for anything.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
@@ -27,6 +27,7 @@ use crate::base::thread::ThreadPanicked;
 use crate::chain::Function;
 use crate::chain::data::Caller;
 use crate::journal::{ActorKey, JournalHandle};
+use crate::proofs::Proofs;
 
 /// The handle of a running theater, through which callers ask it for anything. Cheap to clone; it does not keep the
 /// theater running. After the theater has ended, a handle refuses every change and message, and still reads what is on
@@ -50,6 +51,8 @@ pub struct TheaterHandle {
     pub(crate) secrets: Secrets,
     /// The requests with an idempotency key that are under way.
     pub(crate) keyed: KeyedRequests,
+    /// The tree over all events, if there is a key to sign it with.
+    pub(crate) proofs: Arc<OnceLock<Arc<Proofs>>>,
     /// What is counted of the telemetry, if any is sent.
     pub(crate) telemetry: Arc<TelemetryMetrics>,
     /// The channel by which a thread that the runtime cannot do without reports that it has panicked.

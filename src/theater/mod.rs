@@ -34,6 +34,7 @@ pub use dead_letters::{DeadLetter, DeadLetterId};
 pub(crate) use foresee::foreseen_refusals;
 pub use handle::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastFailure, RestartRules};
 pub use handle::{ActorState, EventStream, EventsOf, FollowedEvent, ReadError, TableRow};
+pub use handle::{CheckpointSigner, SigningError, new_signing_key};
 pub(crate) use handle::{HealthCheck, Kinds, Members, measure};
 pub(crate) use machine_budget::bounds;
 pub(crate) use repair::{Damage, accept as accept_loss, assess as assess_loss};

@@ -198,11 +198,15 @@ impl TheaterRuntime {
     /// But the manifest of every actor of the data directory that is not forgotten has to be understood: nothing runs if
     /// one of them grants a [`crate::Handler`] that the configuration does not have.
     pub fn start(config: Config) -> Result<Self, TheaterError> {
-        Self::start_watched(config, |_| ())
+        Self::start_watched(config, |_| Ok(()))
     }
 
-    /// Like [`TheaterRuntime::start`]. `begins` is called before any actor begins, with the handle that can end the start.
-    pub(crate) fn start_watched(config: Config, begins: impl FnOnce(&TheaterHandle)) -> Result<Self, TheaterError> {
+    /// Like [`TheaterRuntime::start`]. `begins` is called before any actor begins, with the handle that can end the start. An error
+    /// of it ends the start, and nothing was recorded then.
+    pub(crate) fn start_watched(
+        config: Config,
+        begins: impl FnOnce(&TheaterHandle) -> Result<(), String>,
+    ) -> Result<Self, TheaterError> {
         let manifests: Vec<Manifest> =
             config.actors.iter().map(|source| Manifest::of(source, &config.actor_limits)).collect::<Result<_, _>>()?;
         let dir = match &config.data_dir {
@@ -257,6 +261,7 @@ impl TheaterRuntime {
             async_requests: Arc::default(),
             deferrals: Arc::default(),
             clients: Arc::default(),
+            proofs: Arc::default(),
             telemetry: Arc::default(),
             failed,
         };
@@ -305,7 +310,7 @@ impl TheaterRuntime {
         let thread = thread::spawn_vital("timers", run, move |panicked| told.thread_failed(panicked));
         let no_thread = |error| TheaterError::Setup(format!("cannot start the thread of the timers: {error}"));
         runtime.timers = Some(thread.map_err(no_thread)?);
-        begins(&runtime.handle);
+        begins(&runtime.handle).map_err(TheaterError::Setup)?;
         let brought_back = runtime.bring_back(&commands, recovered);
         // The caller is told that the theater runs once the starts are on disk. If the journal has failed, that is the reason
         // for whatever else went wrong.
@@ -459,10 +464,15 @@ impl TheaterRuntime {
 
     /// Suspends every actor, commits, and joins every thread.
     pub fn shutdown(mut self) {
-        self.end();
+        self.end(|| ());
     }
 
-    fn end(&mut self) {
+    /// The same. `last` is called when no actor records anything any more, and before the journal is closed.
+    pub(crate) fn shutdown_with(mut self, last: impl FnOnce()) {
+        self.end(last);
+    }
+
+    fn end(&mut self, last: impl FnOnce()) {
         let Some(supervisor) = self.supervisor.take() else { return };
         self.handle.control.shutdown();
         // If the supervisor panicked, that was logged already. The journal is closed in any case.
@@ -473,6 +483,7 @@ impl TheaterRuntime {
         if let Some(retaining) = self.retaining.take() {
             retaining.end();
         }
+        last();
         if let Some(journal) = self.journal.take() {
             journal.close();
         }
@@ -503,7 +514,7 @@ impl Expected {
 
 impl Drop for TheaterRuntime {
     fn drop(&mut self) {
-        self.end();
+        self.end(|| ());
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use theater::{Config, Durability, TheaterRuntime};
 
 use crate::load::Effort;
-use crate::net::http::{HttpLimits, HttpListener, WireRequest, WireResponse};
+use crate::net::http::{HttpLimits, HttpListener, WireAnswer, WireRequest, WireResponse};
 use crate::product::{self, Actor, Stage, command, echo, start};
 use crate::rows::{Actors, MESSAGE};
 
@@ -206,10 +206,10 @@ fn constant(body: &str) -> std::io::Result<()> {
     let body = body.as_bytes().to_vec();
     let service = move |_: WireRequest| {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        WireResponse::new(200, headers, Some(body.clone())).expect("a valid answer")
+        WireAnswer::from(WireResponse::new(200, headers, Some(body.clone())).expect("a valid answer"))
     };
     let limits = HttpLimits { connections: 1024, ..HttpLimits::default() };
-    let _serving = listener.serve("http", limits, Arc::new(service))?;
+    let _serving = listener.serve("http", limits, Arc::new(service), false)?;
     println!("{address}");
     std::io::stdout().flush()?;
     std::io::stdin().read_to_end(&mut Vec::new()).map(drop)

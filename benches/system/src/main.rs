@@ -18,6 +18,7 @@ mod load;
 mod net;
 mod process;
 mod product;
+mod proofs;
 mod report;
 mod rows;
 
@@ -71,6 +72,7 @@ const GROUPS: &[Group] = &[
     ("replay", history::replay),
     ("room", history::room),
     ("room", history::room_of_requests),
+    ("proofs", proofs::proofs),
     ("http", process::http),
 ];
 

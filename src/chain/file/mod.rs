@@ -17,8 +17,9 @@ use std::io;
 
 pub use export::{ExportError, Exported};
 pub(crate) use export::{History, KeptState, export};
+pub(crate) use read::event_of_line;
 pub(crate) use stored::ChainFile;
-pub(crate) use write::ChainFileWriter;
+pub(crate) use write::{ChainFileWriter, event_line};
 
 use super::dropped::DroppedEvents;
 use super::event::ChainEvent;

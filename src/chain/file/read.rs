@@ -291,6 +291,11 @@ pub(super) fn read_event(line: &[u8], version: u32) -> Result<ChainEvent, String
     Ok(ChainEvent { data: decode(&line.data)?, ..event })
 }
 
+/// The event that a line of a chain file stands for, whatever the version of the file.
+pub(crate) fn event_of_line(line: &str) -> Result<ChainEvent, String> {
+    read_event(line.as_bytes(), VERSION)
+}
+
 /// An event of what every line of an event has, without data.
 fn event(
     (sequence, timestamp): (u64, u64),

@@ -17,6 +17,15 @@ use crate::chain::hash::ComponentDigest;
 /// Writes a chain file event by event, so a long chain is never in memory.
 pub(crate) struct ChainFileWriter<W: Write>(W);
 
+/// An event as a chain file has it, without the line feed.
+pub(crate) fn event_line(event: &ChainEvent) -> String {
+    let mut writer = ChainFileWriter(Vec::new());
+    writer.event(event).expect("memory takes what is written");
+    let mut line = String::from_utf8(writer.0).expect("JSON is UTF-8");
+    line.pop();
+    line
+}
+
 impl<W: Write> ChainFileWriter<W> {
     /// Writes the header and the attachments. The caller makes sure that `header` describes the events that follow.
     pub(crate) fn begin(

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::HANDLE_REQUEST;
 use super::idempotency::{self, REPLAYED};
+use super::proofs;
 use super::uploads::{Uploads, strip};
 use crate::base::id::ActorId;
-use crate::chain::Function;
 use crate::chain::cbor::Cbor;
 use crate::chain::data::Caller;
+use crate::chain::{Function, Link};
 use crate::guest::wit::{HttpAnswer, HttpRequest, HttpResponse};
 use crate::handlers::ActorRef;
 use crate::net::ClientQueue;
@@ -48,6 +49,17 @@ impl AskedActor {
         Self { is_taken: true, ..self }
     }
 
+    /// The same answer, with the header that names the event that gave it.
+    fn proved(self, actor: &ActorRef, closing: Option<Link>) -> Self {
+        match closing.and_then(|link| proofs::header(actor, &link)) {
+            Some(value) => {
+                let answer = self.answer.map(|response| response.with_header(proofs::THEATER_PROOF, &value));
+                Self { answer, ..self }
+            }
+            None => self,
+        }
+    }
+
     /// The same answer, with the mark of one that was recorded before. Who repeats a request keeps no file of it.
     fn marked(self, was_before: bool) -> Self {
         if !was_before {
@@ -76,7 +88,7 @@ pub(crate) fn answer_http(
     }
     let within = within.min(limits.request_deadline());
     let actor = ActorRef { id, name, limits, exports, has_lived: true, theater: theater.clone() };
-    answer(&actor, request, Ways { streams, heeds_keys }, within)
+    answer(&actor, request, Ways { streams, heeds_keys, proves: false }, within)
 }
 
 /// How an actor answers.
@@ -86,6 +98,8 @@ pub(super) struct Ways {
     pub(super) streams: bool,
     /// The header `Idempotency-Key` has a meaning.
     pub(super) heeds_keys: bool,
+    /// Answers name their place in the tree.
+    pub(super) proves: bool,
 }
 
 /// Answers one request. A file that its body went to stays if the actor may have kept its name.
@@ -112,7 +126,13 @@ fn exchange(actor: &ActorRef, request: WireRequest, ways: Ways, within: Duration
     if !ways.streams {
         let params = (request,);
         let call = HttpCall { function: HANDLE_REQUEST, params: params.to_cbor(), key, request: &params.0 };
-        return call.made(actor, within).map_or_else(|failed| failed, |made| made.response(actor));
+        return match call.made(actor, within) {
+            Err(failed) => failed,
+            Ok(mut made) => {
+                let closing = made.closing.take().filter(|_| ways.proves);
+                made.response(actor).proved(actor, closing)
+            }
+        };
     }
     let most = usize::try_from(actor.limits.push_bytes).unwrap_or(usize::MAX);
     let queue = ClientQueue::new(framing, most);
@@ -122,7 +142,13 @@ fn exchange(actor: &ActorRef, request: WireRequest, ways: Ways, within: Duration
     let body = StreamBody::new(queue, move || stream_is_over(&telling, &over));
     let params = (ticket, request);
     let call = HttpCall { function: HANDLE_STREAM_REQUEST, params: params.to_cbor(), key, request: &params.1 };
-    call.made(actor, within).map_or_else(|failed| failed, |made| made.response_or_stream(actor, body))
+    match call.made(actor, within) {
+        Err(failed) => failed,
+        Ok(mut made) => {
+            let closing = made.closing.take().filter(|_| ways.proves);
+            made.response_or_stream(actor, body).proved(actor, closing)
+        }
+    }
 }
 
 /// A call of an actor for a request.
@@ -138,6 +164,8 @@ struct MadeCall {
     outcome: Outcome,
     /// The call was made before, for the same key.
     was_before: bool,
+    /// The event that gave the answer, of a call that was made now.
+    closing: Option<Link>,
 }
 
 impl HttpCall<'_> {
@@ -150,11 +178,11 @@ impl HttpCall<'_> {
                 .map_err(|refusal| refuse(&refusal))?,
             Some(key) => match self.made_once(actor, key).map_err(|refusal| refuse_key(actor, &refusal))? {
                 Keyed::New(answer) => answer,
-                Keyed::Before(outcome) => return Ok(MadeCall { outcome, was_before: true }),
+                Keyed::Before(outcome) => return Ok(MadeCall { outcome, was_before: true, closing: None }),
             },
         };
         match answer.within(within) {
-            Ok(answer) => Ok(MadeCall { outcome: answer.outcome, was_before: false }),
+            Ok(answer) => Ok(MadeCall { outcome: answer.outcome, was_before: false, closing: answer.closing }),
             // If the actor has not taken the request, it never will. If the actor has begun, its chain will hold the
             // outcome.
             Err(none @ (NoAnswer::NotDelivered | NoAnswer::OutcomeUnknown)) => {

@@ -7,9 +7,11 @@
 //! | `streams` | the host functions for answers that are sent piece by piece |
 //! | `idempotency` | the header `Idempotency-Key` |
 //! | `uploads` | bodies that go to files |
+//! | `proofs` | the header that names the place of an answer in the tree, and the proofs |
 
 mod exchange;
 mod idempotency;
+mod proofs;
 mod streams;
 mod uploads;
 
@@ -52,6 +54,8 @@ struct HttpServer {
     compress: bool,
     /// Where bodies beyond the limit go.
     uploads: Option<UploadKeys>,
+    /// Whether answers name their place in the tree, and the listener gives proofs.
+    proofs: bool,
     /// What becomes of a stream whose client is slow.
     slow: SlowClients,
 }
@@ -65,6 +69,7 @@ struct Config {
     idempotency: Option<bool>,
     compress: Option<bool>,
     uploads: Option<UploadKeys>,
+    proofs: Option<bool>,
     slow: Option<SlowClients>,
 }
 
@@ -78,19 +83,20 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, Manif
             idempotency: false,
             compress: false,
             uploads: None,
+            proofs: false,
             slow,
         }));
     };
-    let known = ["host", "port", "listen", "tls", "idempotency", "compress", "uploads", "slow"];
-    let Config { host, port, listen, tls, idempotency, compress, uploads, slow } = entry.config(&known)?;
-    let ingress = idempotency.is_some() || compress.is_some() || uploads.is_some();
+    let known = ["host", "port", "listen", "tls", "idempotency", "compress", "uploads", "proofs", "slow"];
+    let Config { host, port, listen, tls, idempotency, compress, uploads, proofs, slow } = entry.config(&known)?;
+    let ingress = idempotency.is_some() || compress.is_some() || uploads.is_some() || proofs.is_some();
     uploads.iter().try_for_each(|uploads| uploads.check(entry))?;
     let address = match (listen, port) {
         (Some(false), None) if host.is_none() && tls.is_none() && !ingress => None,
         (Some(false), _) => {
             return Err(entry.error(
-                "an actor that does not listen itself (listen = false) has no host, port, tls, idempotency, compress or \
-                 uploads; the routes of the runtime's listeners have idempotency and compress of their own",
+                "an actor that does not listen itself (listen = false) has no host, port, tls, idempotency, compress, \
+                 uploads or proofs; the routes of the runtime's listeners have idempotency and compress of their own",
             ));
         }
         (Some(true) | None, Some(port)) => Some(ListenAddress::new(NAME, host, port)),
@@ -98,7 +104,8 @@ pub(super) fn make(entry: Option<&HandlerEntry>) -> Result<Box<dyn Grant>, Manif
     };
     let (idempotency, compress) = (idempotency.unwrap_or(false), compress.unwrap_or(false));
     let (tls, slow) = (ListenerTls::of(entry, tls)?, slow.unwrap_or_default());
-    Ok(Box::new(HttpServer { address, tls, idempotency, compress, uploads, slow }))
+    let proofs = proofs.unwrap_or(false);
+    Ok(Box::new(HttpServer { address, tls, idempotency, compress, uploads, proofs, slow }))
 }
 
 impl Capability for HttpServer {
@@ -146,9 +153,13 @@ impl Grant for HttpServer {
         let limits = HttpLimits::of(&actor.limits);
         let answering = actor.clone();
         let streams = actor.exports.contains(HANDLE_STREAM_REQUEST.full);
-        let ways = Ways { streams, heeds_keys: self.idempotency };
+        let proves = self.proofs;
+        let ways = Ways { streams, heeds_keys: self.idempotency, proves };
         let (compresses, uploads) = (self.compress, self.uploads.is_some());
         let service = Arc::new(move |mut request: WireRequest| {
+            if proves && let Some(response) = proofs::answer(&answering, &request) {
+                return response.into();
+            }
             if uploads {
                 Uploads::introduce(&mut request);
             }

@@ -188,6 +188,12 @@ impl<'a> RawBatch<'a> {
         Ok(Self { header, bytes })
     }
 
+    /// How long the batch is whose header is at the front of `bytes`; none where no header is.
+    pub(super) fn length_of_first(bytes: &[u8]) -> Option<usize> {
+        let header = BatchHeader::read(bytes).ok()?;
+        Some(HEADER_BYTES + header.length as usize)
+    }
+
     pub(super) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }

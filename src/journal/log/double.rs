@@ -8,7 +8,8 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::{
-    BatchBuilding, BatchLog, CommittedBatch, Entry, LogError, Remains, SegmentSpan, Segments, StoredEvent, Tip,
+    BatchBuilding, BatchLog, CommittedBatch, Entry, LogError, LogPlace, Remains, SegmentSpan, Segments, ShowBatches,
+    StoredEvent, Tip,
 };
 use crate::base::wait;
 
@@ -81,6 +82,14 @@ impl BatchLog for Double {
         show: &mut dyn FnMut(&CommittedBatch<'_>) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
         self.segments.read(after, show)
+    }
+
+    fn place_before(&self, position: u64) -> Result<LogPlace, LogError> {
+        self.segments.place_before(position)
+    }
+
+    fn read_on(&self, place: &mut LogPlace, show: ShowBatches<'_>) -> Result<bool, LogError> {
+        self.segments.read_on(place, show)
     }
 
     fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError> {

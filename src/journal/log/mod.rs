@@ -15,6 +15,7 @@ mod directory;
 #[cfg(test)]
 mod double;
 mod entry;
+mod forward;
 mod mark;
 mod remote;
 mod segment;
@@ -37,6 +38,7 @@ pub(super) use dir::make as make_dir;
 #[cfg(test)]
 pub(super) use double::{Double, Mischief};
 pub(super) use entry::{BeginsEntry, Entry, EventEntry, OwesEntry, Payload};
+pub(super) use forward::{LogPlace, ShowBatches};
 pub(super) use mark::{MarkFile, Marked};
 pub(crate) use remote::{RemoteBatch, RemoteFault, RemoteLog};
 pub(super) use segment::end_of;
@@ -171,6 +173,13 @@ pub(in crate::journal) trait BatchLog: Send + Sync {
         after: u64,
         show: &mut dyn FnMut(&CommittedBatch<'_>) -> Result<(), LogError>,
     ) -> Result<(), LogError>;
+
+    /// The beginning of the segment that has the event at `position`, or of the one that will have it.
+    fn place_before(&self, position: u64) -> Result<LogPlace, LogError>;
+
+    /// Shows the committed batches that follow a place, a few megabytes of them at most, and moves the place behind them.
+    /// Whether there were any. After an error the place is where it was.
+    fn read_on(&self, place: &mut LogPlace, show: ShowBatches<'_>) -> Result<bool, LogError>;
 
     /// The standing sum behind a batch; none where there is no such batch.
     fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError>;

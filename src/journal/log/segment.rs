@@ -372,7 +372,7 @@ pub(super) fn read_entry<T>(
     }
 }
 
-fn read_upto(file: &File, room: &mut [u8], at: u64) -> io::Result<usize> {
+pub(super) fn read_upto(file: &File, room: &mut [u8], at: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < room.len() {
         match file.read_at(&mut room[done..], at + done as u64) {

@@ -19,13 +19,14 @@ use super::bytes::Malformed;
 use super::dir::{self, numbers_in, path_of, remove_unfinished};
 use super::directory::SegmentDirectory;
 use super::entry::{Entry, EventEntry, Payload};
+use super::forward::{CommittedSegments, ShowBatches};
 use super::mark::{MarkFile, Marked};
 use super::remote::{RemoteBatch, RemoteFault, RemoteLog};
 use super::segment::{self, FORMAT, SegmentBytes, SegmentHeader, Trailer, read_entry};
 use super::state::{Found, Open, Sealed, State};
 use super::walk::{SegmentWalk, ToRead};
 use super::{
-    BatchLog, CommittedBatch, LogError, Remains, SegmentSpan, StoredData, StoredEvent, Unsound, damaged_at,
+    BatchLog, CommittedBatch, LogError, LogPlace, Remains, SegmentSpan, StoredData, StoredEvent, Unsound, damaged_at,
     damaged_behind, io_at,
 };
 use crate::base::fail;
@@ -258,6 +259,10 @@ impl Segments {
         SegmentWalk::over(
             segments.map(|segment| ToRead { generation: segment.generation.filter(|_| is_to_be_as_it_was), ..segment }),
         )
+    }
+
+    fn committed_segments(&self) -> CommittedSegments<'_> {
+        CommittedSegments { dir: &self.dir, state: &self.state }
     }
 
     /// The numbers of all segments.
@@ -596,6 +601,14 @@ impl BatchLog for Segments {
             walk.shown(shown);
         }
         Ok(())
+    }
+
+    fn place_before(&self, position: u64) -> Result<LogPlace, LogError> {
+        self.committed_segments().place_before(position)
+    }
+
+    fn read_on(&self, place: &mut LogPlace, show: ShowBatches<'_>) -> Result<bool, LogError> {
+        self.committed_segments().read_on(place, show)
     }
 
     fn sum_behind(&self, batch: u64) -> Result<Option<[u8; 16]>, LogError> {

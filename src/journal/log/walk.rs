@@ -211,7 +211,7 @@ impl Here {
 }
 
 /// The records of a batch.
-fn understand<'a>(batch: &RawBatch<'a>, names: &'a [String]) -> Result<CommittedBatch<'a>, Malformed> {
+pub(super) fn understand<'a>(batch: &RawBatch<'a>, names: &'a [String]) -> Result<CommittedBatch<'a>, Malformed> {
     let entries = batch.entries().map(|entry| entry?.1.understand(names)).collect::<Result<_, _>>()?;
     Ok(CommittedBatch { segment: batch.header.segment, first: batch.header.first, entries, tip: batch.header.tip() })
 }

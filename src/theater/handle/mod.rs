@@ -11,6 +11,8 @@ mod health;
 mod history;
 mod letters;
 pub(crate) mod measure;
+mod proofs;
+mod signing;
 mod table;
 
 pub(crate) use cursor::{Kinds, Members};
@@ -18,6 +20,7 @@ pub use describe::{ActorDescription, ChildBrief, GrantedHandler, OwedCall, PastF
 pub use follow::{EventStream, EventsOf, FollowedEvent};
 pub(crate) use health::HealthCheck;
 pub use history::{ActorState, ReadError};
+pub use signing::{CheckpointSigner, SigningError, new_signing_key};
 pub use table::TableRow;
 
 use crate::base::fail;
