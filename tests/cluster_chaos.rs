@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::Three;
 use realm::{Node, Realm};
@@ -98,6 +98,26 @@ impl Fleet {
         self.nodes.write().expect("whole")[number] = Some(node);
     }
 
+    /// Waits for a condition; what the nodes have logged is shown if it does not come, or if a node ends by itself.
+    fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + support::PATIENCE;
+        while !condition() {
+            let ended = self.ended();
+            if Instant::now() > deadline || ended.is_some() {
+                let logs: Vec<String> = NODES.iter().map(|name| self.realms[0].log(name)).collect();
+                panic!("{what}: ended: {ended:?}\n{}", logs.join("\n---\n"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// A node that has ended by itself.
+    fn ended(&self) -> Option<&'static str> {
+        let nodes = self.nodes.read().expect("whole");
+        let found = nodes.iter().position(|node| node.as_ref().is_some_and(|node| !node.is_running()));
+        found.map(|number| NODES[number])
+    }
+
     fn hold(&self, number: usize, is_held: bool) {
         self.links[number].iter().for_each(|link| link.hold(is_held));
     }
@@ -165,7 +185,7 @@ fn nothing_acknowledged_is_lost_or_done_twice_whatever_fails() {
         }
         let goes_on = |what: &str| {
             let before = told.acknowledged.load(Ordering::Relaxed);
-            eventually(what, || (told.acknowledged.load(Ordering::Relaxed) > before + 5).then_some(()));
+            fleet.until(what, || told.acknowledged.load(Ordering::Relaxed) > before + 5);
         };
         goes_on("the bank begins");
         for round in 0..rounds {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::cluster::readable_dir;
 use super::config::refused;
 use super::connect::{answered, ask, connect};
+use super::realm_copy::readable_dir;
 use super::show::{line, print_json, say};
 use super::{Done, Failure, Remote, file_or_none};
 use crate::actor::{Audit, audit};

@@ -1,12 +1,12 @@
 //! `theater config`: prints the settings in force, and where each value comes from; and the flags of `theater run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::show::{self, print_json};
 use super::{Done, Failure, file_or_none};
-use crate::config::{ConfigError, InForce, Kind, NamedSecret, Origin, Settings};
+use crate::config::{ClusterOptions, ConfigError, InForce, Kind, NamedSecret, Origin, Settings};
 
 /// The settings that the command line of `run` takes; `config` takes the same ones and shows the result.
 #[derive(Args)]
@@ -110,6 +110,19 @@ pub(super) fn refused(error: ConfigError) -> Failure {
         | ConfigError::Token(_)
         | ConfigError::Together(_) => Failure::no(error),
     }
+}
+
+/// The cluster that a command is about: of these flags, or of the configuration.
+pub(super) fn cluster_options(
+    url: Option<String>,
+    config: Option<&Path>,
+    realm: Option<String>,
+) -> Result<ClusterOptions, Failure> {
+    let flags = [("cluster.url", url), ("cluster.realm", realm)];
+    let settings = Settings::of_environment(config, &flags).map_err(refused)?;
+    let which =
+        "which cluster? Name it with --cluster postgres://user@host,host/database, or as cluster.url in theater.toml";
+    settings.cluster().map_err(refused)?.ok_or_else(|| Failure::usage(which))
 }
 
 pub(super) fn config(args: &ConfigArgs) -> Done {

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 
-use super::cluster::readable_dir;
 use super::connect::{answered, ask, connect, find};
 use super::past::find_row;
+use super::realm_copy::readable_dir;
 use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote, times};
 use crate::chain::cbor::bytes_to_json;

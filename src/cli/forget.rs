@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use crossbeam_channel::bounded;
 
-use super::cluster::{check_is_directory, readable_dir};
 use super::connect::{answered, ask, connect, find};
+use super::realm_copy::{check_is_directory, readable_dir};
 use super::show::{print_json, say};
 use super::{Done, Failure, Remote};
 use crate::base::limits::RuntimeLimits;

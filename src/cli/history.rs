@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::cluster::readable_dir;
 use super::output::{Output, named};
 use super::past::ActorHistory;
 use super::proofs::verify::{self, ProofArgs, Since};
+use super::realm_copy::readable_dir;
 use super::show::{self, print_json, say};
 use super::{Done, Failure, Remote};
 use crate::actor::{Audit, audit};

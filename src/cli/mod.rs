@@ -33,6 +33,7 @@ mod output;
 mod past;
 mod prune_many;
 mod proofs;
+mod realm_copy;
 mod recent;
 mod remote;
 mod repair;

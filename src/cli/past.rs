@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use parking_lot::Mutex;
 
-use super::cluster::readable_dir;
 use super::connect::{answered, ask, chain_length, connect, find};
+use super::realm_copy::readable_dir;
 use super::sandbox::engine;
 use super::{Done, Failure, Remote};
 use crate::actor::{PastState, Recording, computed_state, newest_state, past_state};

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use super::cluster::readable_dir;
 use super::config::refused;
 use super::outcomes;
 use super::past::{find_row, read_verified};
+use super::realm_copy::readable_dir;
 use super::sandbox::engine;
 use super::show::{self, print_json, say};
 use super::{Done, Failure};

@@ -42,7 +42,7 @@ pub(crate) enum ClusterError {
 
 impl ClusterError {
     /// Whether it may go away by itself: servers restart, and standbys take over.
-    pub(super) fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Server { fault, .. } => !matches!(fault, PostgresFault::Login(_)),
             Self::Refused(_) | Self::Journal(_) => false,

@@ -30,11 +30,11 @@ mod shared_log;
 mod statements;
 
 pub(crate) use address::{Node, NodeId, RealmName};
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, ClusterError};
 pub(crate) use examine::{Examined, examine};
 pub(crate) use follower::{Followed, Follower, OwnerSeen};
 pub(crate) use guard::{OwnerGuard, OwnerTold};
 pub(crate) use import::import;
 pub(crate) use look::{NodeRow, RealmRow, bury, move_to, release, survey};
 pub(crate) use schema::{init, journal_of, open_realm};
-pub(crate) use shared_log::{SharedLog, TakenRealm};
+pub(crate) use shared_log::{RetryDelay, SharedLog, TakenRealm};

@@ -257,7 +257,7 @@ fn check_safe(answer: &SqlAnswer) -> Result<(), PostgresFault> {
 
 /// Waits longer and longer between attempts, and says once in a while what it waits for.
 #[derive(Default)]
-pub(super) struct RetryDelay {
+pub(crate) struct RetryDelay {
     attempts: u32,
 }
 
@@ -267,7 +267,7 @@ impl RetryDelay {
     }
 
     /// The first attempt follows at once.
-    pub(super) fn wait(&mut self, why: impl FnOnce() -> String) {
+    pub(crate) fn wait(&mut self, why: impl FnOnce() -> String) {
         let times = self.attempts.saturating_sub(1).min(10);
         if self.attempts > 0 {
             wait::sleep((RETRY_LEAST * 2_u32.pow(times)).min(RETRY_MOST));

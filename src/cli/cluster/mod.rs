@@ -1,7 +1,6 @@
 //! Nodes of a cluster, and what an operator asks of one: `theater run --cluster`, `theater cluster init`, `theater realms`,
 //! `theater realm move`.
 
-mod copy;
 mod node;
 mod realms;
 
@@ -9,14 +8,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-pub(super) use copy::{check_is_directory, readable_dir};
 pub(super) use node::run_node;
 pub(super) use realms::{RealmArgs, RealmsArgs, move_realm, realms};
 
-use super::config::refused;
+use super::config::cluster_options;
 use super::show::{line, print_json, say, visible};
 use super::{Done, Failure, file_or_none};
-use crate::config::{ClusterOptions, Settings};
+use crate::config::ClusterOptions;
 use crate::journal::{self, DataDir};
 use crate::realm::{self, Cluster, Examined};
 
@@ -33,16 +31,8 @@ pub(super) struct ClusterFlags {
 
 impl ClusterFlags {
     pub(super) fn cluster(&self) -> Result<Cluster, Failure> {
-        Ok(options_of(self.cluster.clone(), self.config.as_deref(), None)?.cluster)
+        Ok(cluster_options(self.cluster.clone(), self.config.as_deref(), None)?.cluster)
     }
-}
-
-fn options_of(url: Option<String>, config: Option<&Path>, realm: Option<String>) -> Result<ClusterOptions, Failure> {
-    let flags = [("cluster.url", url), ("cluster.realm", realm)];
-    let settings = Settings::of_environment(config, &flags).map_err(refused)?;
-    let which =
-        "which cluster? Name it with --cluster postgres://user@host,host/database, or as cluster.url in theater.toml";
-    settings.cluster().map_err(refused)?.ok_or_else(|| Failure::usage(which))
 }
 
 #[derive(Args)]
@@ -69,7 +59,7 @@ enum ClusterCommand {
 
 /// `theater doctor --cluster`: looks at the database servers.
 pub(super) fn examine(url: &str, config: Option<&Path>, json: bool) -> Done {
-    let ClusterOptions { cluster, .. } = options_of(Some(url.to_owned()), config, None)?;
+    let ClusterOptions { cluster, .. } = cluster_options(Some(url.to_owned()), config, None)?;
     let examined = realm::examine(&cluster).map_err(Failure::no)?;
     let is_well = examined.iter().all(|one| one.is_well);
     if json {

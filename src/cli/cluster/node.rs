@@ -26,7 +26,9 @@ use crate::guest::GuestEngine;
 use crate::journal::{self, DataDir};
 use crate::manifest::ActorSource;
 use crate::net;
-use crate::realm::{self, Followed, Follower, Node, OwnerGuard, OwnerSeen, OwnerTold, SharedLog, TakenRealm};
+use crate::realm::{
+    self, ClusterError, Followed, Follower, Node, OwnerGuard, OwnerSeen, OwnerTold, RetryDelay, SharedLog, TakenRealm,
+};
 use crate::server::{BoundMetrics, MetricsServer};
 
 /// Says to the program that is executed why its process had another one before.
@@ -53,12 +55,7 @@ pub(in crate::cli) fn run_node(
     let address = server.listen.map(|address| address.to_string()).unwrap_or_else(|| "no address".into());
     let node = Node { realm: options.realm.clone(), id: options.node.clone(), address };
     let (journal, promise) =
-        realm::open_realm(&options.cluster, &options.realm, options.is_one_server_enough).map_err(Failure::no)?;
-    if let (Ok(why), Ok(before)) = (std::env::var(WHY), std::env::var(BEFORE)) {
-        log::warn!("{why}; this node follows the realm {} again", options.realm);
-        let before = before.parse::<uuid::Uuid>().map(uuid::Uuid::into_bytes).unwrap_or_default();
-        realm::bury(&options.cluster, &node, &before).map_err(Failure::no)?;
-    }
+        patiently(|| realm::open_realm(&options.cluster, &options.realm, options.is_one_server_enough))?;
     say!("realm       {} of {}, node {}", options.realm, options.cluster, options.node.name);
     say!("promise     what is acknowledged {promise}");
     let taken = match follow(settings, options, &node, journal)? {
@@ -70,7 +67,6 @@ pub(in crate::cli) fn run_node(
 
 /// Follows until this node owns the realm.
 fn follow(settings: &Settings, options: &RealmOptions, node: &Node, journal: [u8; 16]) -> Result<Followed, Failure> {
-    let dir = DataDir::open(&settings.data_dir()).map_err(Failure::no)?;
     let metrics = settings.metrics().map(serving::bind_metrics).transpose()?.map(BoundMetrics::serve_early).transpose();
     let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
     let engine = GuestEngine::new(settings.code_cache().as_deref()).map_err(Failure::no)?;
@@ -79,8 +75,10 @@ fn follow(settings: &Settings, options: &RealmOptions, node: &Node, journal: [u8
             log::warn!("a component of the realm {} cannot be compiled here: {error}", options.realm);
         }
     };
-    let follower = Follower::begin(&options.cluster, node, options.lease, journal, dir, &prepare);
-    let follower = follower.map_err(Failure::no)?;
+    let follower = patiently(|| {
+        let dir = DataDir::open(&settings.data_dir())?;
+        Follower::begin(&options.cluster, node, options.lease, journal, dir, &prepare)
+    })?;
     service_manager::ready();
     let mut last_owner = None;
     follower
@@ -94,6 +92,17 @@ fn follow(settings: &Settings, options: &RealmOptions, node: &Node, journal: [u8
             last_owner = Some(seen.owner.clone());
         })
         .map_err(Failure::no)
+}
+
+/// Tries again for as long as the servers cannot be reached: they may start later than this node.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T, ClusterError>) -> Result<T, Failure> {
+    let mut delay = RetryDelay::default();
+    loop {
+        match attempt() {
+            Err(error) if error.may_pass() => delay.wait(|| error.to_string()),
+            done => return done.map_err(Failure::no),
+        }
+    }
 }
 
 fn where_to_ask(node: &Node, seen: &OwnerSeen) -> String {

@@ -17,9 +17,9 @@ use clap::Args;
 
 pub(in crate::cli) use collect::trace;
 
-use super::cluster::readable_dir;
 use super::connect::{connect, find};
 use super::past::find_row;
+use super::realm_copy::readable_dir;
 use super::show::print_json;
 use super::{Done, Failure, Remote};
 use crate::journal;

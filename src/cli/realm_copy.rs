@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::super::Failure;
-use super::options_of;
+use super::Failure;
+use super::config::cluster_options;
 use crate::config::ClusterOptions;
 use crate::journal::DataDir;
 use crate::realm::{self, Follower, Node, NodeId};
@@ -17,9 +17,9 @@ static HELD: Mutex<Vec<DataDir>> = Mutex::new(Vec::new());
 
 /// The directory to read for what a person has named: itself, or, where that is a realm, a copy of it. The copy is removed when
 /// the process ends.
-pub(in crate::cli) fn readable_dir(named: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn readable_dir(named: &Path) -> Result<PathBuf, Failure> {
     let Some((url, realm)) = realm_in(named)? else { return Ok(named.to_owned()) };
-    let ClusterOptions { cluster, realm } = options_of(Some(url), None, Some(realm))?;
+    let ClusterOptions { cluster, realm } = cluster_options(Some(url), None, Some(realm))?;
     let realm = realm.expect("it was given");
     let journal = realm::journal_of(&cluster, &realm).map_err(Failure::no)?;
     let outer = DataDir::ephemeral().map_err(Failure::no)?;
@@ -33,7 +33,7 @@ pub(in crate::cli) fn readable_dir(named: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Refuses a realm where data of a directory is to be changed: its owner does that.
-pub(in crate::cli) fn check_is_directory(named: &Path) -> Result<(), Failure> {
+pub(super) fn check_is_directory(named: &Path) -> Result<(), Failure> {
     match realm_in(named)? {
         None => Ok(()),
         Some((_, realm)) => Err(Failure::no(format!(
