@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use postgres::{Three, database};
 use realm::{Realm, count, count_until, realm_of_probe};
 use serde_json::{Value, json};
-use support::{Http, Over, THEATER, eventually, text, theater};
+use support::{Http, Over, Stage, THEATER, eventually, text, theater};
 
 #[test]
 fn a_node_takes_a_new_realm_and_another_goes_on_with_it_after_an_orderly_end() {
@@ -73,6 +73,7 @@ fn an_owner_that_was_frozen_answers_nobody_and_follows() {
     assert_eq!(waiting.join().expect("no panic"), None, "the former owner answered");
     assert!(theater(&["list"], Some(management)).status.code() != Some(0), "its management server is gone");
     assert!(realm.log("first").contains("another node owns the realm bank now"), "{}", realm.log("first"));
+    assert!(realm.log("first").contains("this node follows the realm bank again"), "{}", realm.log("first"));
     second.kill();
     assert_eq!(count(&first.owns(&realm)), 3);
     realm.verify();
@@ -389,6 +390,20 @@ fn a_data_directory_becomes_a_realm_and_a_copy_of_it() {
     let status: Value = serde_json::from_str(&second.cli(&["status", "probe", "--json"])).expect("JSON");
     assert_eq!(status["id"], json!(id));
     realm.verify();
+}
+
+#[test]
+fn a_second_node_of_the_same_name_is_refused_and_one_that_was_killed_comes_back() {
+    let Some((_database, realm)) = realm_of_probe("a namesake") else { return };
+    let first = realm.node("first").owns(&realm);
+    // On another machine, with a data directory of its own.
+    let elsewhere = Realm::in_stage(std::sync::Arc::new(Stage::new()), realm.url.clone(), realm.manifest.clone());
+    let mut other = elsewhere.command("first");
+    let refused = other.arg("--single-server").stderr(std::process::Stdio::piped()).output().expect("the binary");
+    assert!(text(&refused.stderr).contains("a node of the name first is at work"), "{}", text(&refused.stderr));
+    first.kill();
+    let first = realm.node("first").owns(&realm);
+    assert_eq!(count(&first), 1);
 }
 
 #[test]

@@ -34,8 +34,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_CLOSELY: Duration = Duration::from_millis(5);
 /// A look that takes longer says nothing about how long the owner has been still.
 const SLOW_LOOK: Duration = Duration::from_secs(1);
-/// How long it may take until a node of the same name, which was killed, is known to be silent. It is silent after three seconds.
-const NAMESAKE_WITHIN: Duration = Duration::from_secs(4);
 /// Between two questions for components, while batches come.
 const COMPONENTS_EVERY: Duration = Duration::from_secs(1);
 
@@ -113,10 +111,11 @@ impl<'a> Follower<'a> {
         let mut connection = cluster.connect().map_err(named)?;
         let (realm, name) = (node.realm.as_str(), node.id.name.as_str());
         let values = [SqlValue::Text(realm), SqlValue::Text(name), SqlValue::Uuid(&node.id.instance)];
-        let begun = clock::now();
-        // One that was killed is silent after a while.
-        while connection.ask(NAMESAKE, &values).map_err(named)?.rows.len() == 1 {
-            if clock::since(begun) > NAMESAKE_WITHIN {
+        // One that was killed is silent after a while; one that lives beats.
+        let mut heard = None;
+        while let Some(row) = connection.ask(NAMESAKE, &values).map_err(named)?.rows.first() {
+            let beat = row.number(0).map_err(named)?;
+            if *heard.get_or_insert(beat) != beat {
                 return Err(ClusterError::Refused(format!(
                     "a node of the name {name} is at work for the realm {realm}: stop it, or give this one another name with --node"
                 )));

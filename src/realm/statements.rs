@@ -144,7 +144,7 @@ pub(super) const BEAT: &str = "insert into theater.nodes (realm, node, instance,
      on conflict (realm, node) do update set instance = $3, address = $4, batch = $5, beat = nodes.beat + 1, seen = now()";
 
 /// Whether another process is at work under the name of this node.
-pub(super) const NAMESAKE: &str = "select 1 from theater.nodes \
+pub(super) const NAMESAKE: &str = "select beat from theater.nodes \
      where realm = $1 and node = $2 and instance <> $3 and seen > now() - interval '3 seconds'";
 
 pub(super) const GONE: &str = "delete from theater.nodes where realm = $1 and node = $2 and instance = $3";

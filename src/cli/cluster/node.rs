@@ -56,6 +56,11 @@ pub(in crate::cli) fn run_node(
     let node = Node { realm: options.realm.clone(), id: options.node.clone(), address };
     let (journal, promise) =
         patiently(|| realm::open_realm(&options.cluster, &options.realm, options.is_one_server_enough))?;
+    if let (Ok(why), Ok(before)) = (std::env::var(WHY), std::env::var(BEFORE)) {
+        log::warn!("{why}; this node follows the realm {} again", options.realm);
+        let before = before.parse::<uuid::Uuid>().map(uuid::Uuid::into_bytes).unwrap_or_default();
+        patiently(|| realm::bury(&options.cluster, &node, &before))?;
+    }
     say!("realm       {} of {}, node {}", options.realm, options.cluster, options.node.name);
     say!("promise     what is acknowledged {promise}");
     let taken = match follow(settings, options, &node, journal)? {
