@@ -196,7 +196,14 @@ impl Node {
     }
 
     pub fn is_running(&self) -> bool {
-        Path::new(&format!("/proc/{}/fd/1", self.child.id())).symlink_metadata().is_ok()
+        let has_files = || Path::new(&format!("/proc/{}/fd/1", self.child.id())).symlink_metadata().is_ok();
+        // A process that becomes itself anew has none for a moment.
+        (0..100).any(|_| {
+            has_files() || {
+                std::thread::sleep(Duration::from_millis(5));
+                false
+            }
+        })
     }
 
     pub fn kill(mut self) {
