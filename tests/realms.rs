@@ -5,6 +5,8 @@
 mod postgres;
 #[path = "support/realm.rs"]
 mod realm;
+#[path = "support/relay.rs"]
+mod relay;
 mod support;
 
 use std::io::{Read, Write};
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Three, database};
 use realm::{Realm, count, count_until, realm_of_probe};
+use relay::Relay;
 use serde_json::{Value, json};
 use support::{Http, Over, Stage, THEATER, eventually, text, theater};
 
@@ -77,6 +80,34 @@ fn an_owner_that_was_frozen_answers_nobody_and_follows() {
     second.kill();
     assert_eq!(count(&first.owns(&realm)), 3);
     realm.verify();
+}
+
+#[test]
+fn an_owner_that_is_cut_off_says_that_it_is_not_ready() {
+    let Some(database) = database("a cut-off owner") else { return };
+    let mut realm = Realm::of_probe(database.url());
+    realm.init();
+    let link = Relay::to(database.server.port);
+    realm.url = format!("postgres://postgres@{}/{}", link.address, database.name);
+    realm.more.extend(["--metrics-listen".into(), "127.0.0.1:0".into()]);
+    let node = realm.node("first").owns(&realm);
+    let ready = || Http::connect(node.metrics()).ask("GET", "/readyz", None);
+    eventually("it is ready", || (ready().status == 200).then_some(()));
+    link.hold(true);
+    let answer = eventually("it is not ready", || Some(ready()).filter(|answer| answer.status == 503));
+    assert!(answer.body.contains("another node may own the realm"), "{}", answer.body);
+    link.hold(false);
+    eventually("it is ready again", || (ready().status == 200).then_some(()));
+}
+
+#[test]
+fn a_node_that_could_not_run_the_actors_does_not_follow() {
+    let Some((_database, mut realm)) = realm_of_probe("an unfit node") else { return };
+    let first = realm.node("first").owns(&realm);
+    realm.manifest = realm.stage.manifest_at("probe", "elsewhere.wasm".as_ref(), "");
+    let refused = realm.refused("second");
+    assert!(refused.contains("elsewhere.wasm"), "{refused}");
+    assert_eq!(count(&first), 1);
 }
 
 #[test]
@@ -347,6 +378,9 @@ fn directories_and_servers_that_do_not_fit_are_refused_with_the_remedy() {
         (&["run", manifest, "--cluster", &realm.url, "--realm", "bank", "--ephemeral"], "--ephemeral"),
         (&["realms", "--cluster", "postgres://postgres@127.0.0.1:1/x"], "refused"),
         (&["verify", "--journal", &realm.url], "which realm"),
+        (&["verify", "--journal", &format!("{}#", realm.url)], "which realm"),
+        (&["run", manifest, "--cluster", &format!("{}#bank", realm.url), "--realm", "bank"], "--realm"),
+        (&["run", manifest, "--data-dir", &format!("{}#bank", realm.url)], "is no directory"),
         (&["verify", "--journal", &format!("{}#other", realm.url)], "no realm other"),
     ] {
         let refused = of(args);

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::config::refused;
 use super::connect::{answered, ask, connect};
-use super::realm_copy::readable_dir;
+use super::realm_copy::{check_is_no_realm, readable_dir};
 use super::show::{line, print_json, say};
 use super::{Done, Failure, Remote, file_or_none};
 use crate::actor::{Audit, audit};
@@ -72,6 +72,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Done {
         Some(dir) => dir.clone(),
         None => Settings::of_environment(args.config.as_deref(), &[]).map_err(refused)?.data_dir(),
     };
+    check_is_no_realm(&to)?;
     if journal::has_journal(&to) {
         let why = "has a journal already: move it away first, or name another directory with --data-dir";
         return Err(Failure::no(format!("{} {why}", to.display())));

@@ -20,7 +20,7 @@ static HELD: Mutex<Vec<DataDir>> = Mutex::new(Vec::new());
 pub(super) fn readable_dir(named: &Path) -> Result<PathBuf, Failure> {
     let Some((url, realm)) = realm_in(named)? else { return Ok(named.to_owned()) };
     let ClusterOptions { cluster, realm } = cluster_options(Some(url), None, Some(realm))?;
-    let realm = realm.expect("it was given");
+    let realm = realm.ok_or_else(|| Failure::usage("which realm? It is named behind #"))?;
     let journal = realm::journal_of(&cluster, &realm).map_err(Failure::no)?;
     let outer = DataDir::ephemeral().map_err(Failure::no)?;
     let dir = outer.path().join("realm");
@@ -43,6 +43,14 @@ pub(super) fn check_is_directory(named: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Refuses a realm where a directory is to be used or made.
+pub(super) fn check_is_no_realm(named: &Path) -> Result<(), Failure> {
+    let Some(text) = named.to_str().filter(|text| text.contains("://")) else { return Ok(()) };
+    Err(Failure::usage(format!(
+        "{text} is no directory: a node of a realm has --cluster URL and --realm NAME, and a --data-dir of its own"
+    )))
+}
+
 /// The URL of the cluster and the name of the realm, if this is no directory.
 fn realm_in(named: &Path) -> Result<Option<(String, String)>, Failure> {
     let Some(text) = named.to_str().filter(|text| text.starts_with("postgres://") || text.starts_with("postgresql://"))
@@ -50,7 +58,8 @@ fn realm_in(named: &Path) -> Result<Option<(String, String)>, Failure> {
         return Ok(None);
     };
     match text.rsplit_once('#') {
-        Some((url, realm)) => Ok(Some((url.to_owned(), realm.to_owned()))),
+        Some((url, realm)) if !realm.is_empty() => Ok(Some((url.to_owned(), realm.to_owned()))),
+        Some((text, _)) => Err(Failure::usage(format!("which realm? Write {text}#REALM"))),
         None => Err(Failure::usage(format!("which realm? Write {text}#REALM"))),
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::cluster;
 use super::config::{Flags, refused};
+use super::realm_copy::check_is_no_realm;
 use super::serving::{self, Serving};
 use super::{Done, Failure};
 use crate::build::manifests_of;
@@ -30,6 +31,9 @@ pub(super) fn run(args: &RunArgs) -> Done {
     let watch = serving::prepare(&settings)?;
     let actors: Vec<ActorSource> = manifests(&args.manifests)?.iter().map(ActorSource::from).collect();
     let data_dir = (!args.ephemeral).then(|| settings.data_dir());
+    if !args.ephemeral {
+        check_is_no_realm(&settings.data_dir())?;
+    }
     if let Some(realm) = settings.realm().map_err(refused)? {
         if args.ephemeral || args.accept_loss {
             let why = "a node of a cluster keeps a copy of its realm, and the cluster has what counts: --ephemeral and --accept-loss \

@@ -228,7 +228,7 @@ impl Journal {
             metrics: Arc::clone(&metrics),
             room,
             archive: Arc::default(),
-            is_of_a_realm: remote.is_some(),
+            remote: remote.clone(),
         };
         let indexing = index.start_thread().map_err(JournalError::Thread)?;
         let path = path.to_path_buf();
@@ -270,8 +270,8 @@ pub(crate) struct JournalHandle {
     room: Arc<DiskRoom>,
     /// Where segments are copied to before a prune takes something out of them.
     archive: Arc<OnceLock<PathBuf>>,
-    /// Another machine may go on with the journal.
-    is_of_a_realm: bool,
+    /// The shared log of the realm, if the journal is a realm's.
+    remote: Option<Arc<dyn RemoteLog>>,
 }
 
 impl JournalHandle {
@@ -350,7 +350,12 @@ impl JournalHandle {
 
     /// Whether the journal is a realm's: then another machine may go on with it, and has no other files of this one.
     pub(crate) fn is_of_a_realm(&self) -> bool {
-        self.is_of_a_realm
+        self.remote.is_some()
+    }
+
+    /// For how long the shared log of the realm was silent; none if the journal is no realm's.
+    pub(crate) fn shared_log_silent_for(&self) -> Option<Duration> {
+        self.remote.as_ref().map(|remote| remote.silent_for())
     }
 }
 

@@ -27,8 +27,9 @@ impl FromStr for RealmName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if text.is_empty() || text.len() > NAME_BYTES || !text.bytes().all(is_name) {
-            let form = format!("1 to {NAME_BYTES} lower-case letters, digits and hyphens");
+        let begins_with_a_hyphen = text.starts_with('-');
+        if text.is_empty() || text.len() > NAME_BYTES || !text.bytes().all(is_name) || begins_with_a_hyphen {
+            let form = format!("1 to {NAME_BYTES} lower-case letters, digits and hyphens, the first no hyphen");
             return Err(format!("the name of a realm has {form}; it is {text:?}"));
         }
         Ok(Self(text.to_owned()))
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn names_are_checked() {
         assert_eq!("bank-2".parse::<RealmName>().map(|name| name.to_string()), Ok("bank-2".into()));
-        for wrong in ["", "Bank", "a/b", &"x".repeat(33), "bänk"] {
+        for wrong in ["", "-x", "Bank", "a/b", &"x".repeat(33), "bänk"] {
             assert!(wrong.parse::<RealmName>().is_err(), "{wrong}");
         }
         assert!(NodeId::new("db-1.example.org").is_ok());

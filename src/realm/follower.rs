@@ -12,6 +12,7 @@
 //! *The lease* counts only while the server answers this node: a look that fails or takes long begins it again. So a follower
 //! that was itself frozen or cut off takes nothing from an owner that lives.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -204,6 +205,7 @@ impl<'a> Follower<'a> {
         let still = self.still.after(&look, answered);
         let own = uuid::Uuid::from_bytes(self.node.id.instance).to_string();
         let is_heir = look.heir.as_ref() == Some(&self.node.id.name);
+        self.check_is_all_there(look.head)?;
         // The server has executed a statement whose answer was lost.
         let is_own = look.owner.as_ref() == Some(&own);
         let is_free = look.owner.is_none() && (look.heir.is_none() || is_heir);
@@ -233,7 +235,8 @@ impl<'a> Follower<'a> {
         }
         let behind = look.head.saturating_sub(self.replica.tip().batch);
         let is_behind = behind > 0;
-        told(&OwnerSeen { owner: look.node.zip(Some(look.address.unwrap_or_default())), behind });
+        let address = look.address.unwrap_or_else(|| "address unknown".into());
+        told(&OwnerSeen { owner: look.node.zip(Some(address)), behind });
         Ok(Step::Again(match (is_behind, is_heir) {
             (true, _) => Duration::ZERO,
             (false, true) => LOOK_CLOSELY,
@@ -260,6 +263,7 @@ impl<'a> Follower<'a> {
         let taken = taken.map_err(named)?;
         let Some(row) = taken.rows.first() else { return Ok(None) };
         let taken = TakenRealm::of(row).map_err(named)?;
+        self.check_is_all_there(taken.head)?;
         let rewrites = RealmSeen::at(connection, &self.node.realm).map_err(named)?.rewrites;
         self.catch_up(connection, taken.head)?;
         self.take_rewrites(connection, rewrites)?;
@@ -273,6 +277,16 @@ impl<'a> Follower<'a> {
         say_beat(connection, self.node, tip.batch).map_err(|fault| self.cluster.named(fault))?;
         log::info!("this node owns the realm {}, from epoch {} on", self.node.realm, taken.epoch);
         Ok(Some(taken))
+    }
+
+    /// The owner copies a batch after its commit, and others copy what is committed: so what is here was.
+    fn check_is_all_there(&self, head: u64) -> Result<(), ClusterError> {
+        let here = self.replica.tip().batch;
+        if head >= here {
+            Ok(())
+        } else {
+            Err(lost(self.cluster, self.node.realm.as_str(), head + 1, self.replica.dir()))
+        }
     }
 
     /// Copies batches up to this one.
@@ -407,16 +421,16 @@ fn agrees(
     let found = connection.ask(BATCH, &[SqlValue::Text(&file.realm), number(tip.batch)]).map_err(named)?;
     match found.rows.first() {
         Some(row) => Ok(replica.is_last(&row.bytes(0).map_err(named)?)),
-        // The owner copies a batch after its commit: so this one was committed.
-        None => Err(ClusterError::Refused(format!(
-            "{cluster} has lost what was acknowledged: its log of the realm {} lacks batch {}, which {} holds. Bring back the \
-             server that has it; to give up what is lost, move {} away",
-            file.realm,
-            tip.batch,
-            replica.dir().display(),
-            replica.dir().display(),
-        ))),
+        None => Err(lost(cluster, &file.realm, tip.batch, replica.dir())),
     }
+}
+
+fn lost(cluster: &Cluster, realm: &str, batch: u64, dir: &Path) -> ClusterError {
+    let dir = dir.display();
+    ClusterError::Refused(format!(
+        "{cluster} has lost what was acknowledged: its log of the realm {realm} lacks batch {batch}, which {dir} holds. Bring back \
+         the server that has it; to give up what is lost, move {dir} away"
+    ))
 }
 
 #[cfg(test)]

@@ -32,15 +32,16 @@ pub(crate) struct OwnerGuard {
 }
 
 impl OwnerGuard {
-    /// Starts it. `batch` is asked how far this node has come; `told` is called on the guard's thread, and may end the process.
+    /// Starts it. `batch` is asked how far this node has come; `heard` is called whenever the database has answered; `told` is called on the guard's thread, and may end the process.
     pub(crate) fn start(
         cluster: Cluster,
         node: Node,
         batch: impl Fn() -> u64 + Send + 'static,
+        heard: impl Fn() + Send + 'static,
         told: impl Fn(OwnerTold) + Send + 'static,
     ) -> io::Result<Self> {
         let (ending, ended) = bounded(0);
-        let thread = thread::spawn("guard", move || watch(&cluster, &node, &batch, &told, &ended))?;
+        let thread = thread::spawn("guard", move || watch(&cluster, &node, &batch, &heard, &told, &ended))?;
         Ok(Self { ending: Some(ending), thread: Some(thread) })
     }
 }
@@ -55,11 +56,19 @@ impl Drop for OwnerGuard {
     }
 }
 
-fn watch(cluster: &Cluster, node: &Node, batch: &impl Fn() -> u64, told: &impl Fn(OwnerTold), ended: &Receiver<()>) {
+fn watch(
+    cluster: &Cluster,
+    node: &Node,
+    batch: &impl Fn() -> u64,
+    heard: &impl Fn(),
+    told: &impl Fn(OwnerTold),
+    ended: &Receiver<()>,
+) {
     let (mut connection, mut patience, mut heir) = (None, RetryDelay::default(), None);
     loop {
         match beat(cluster, &mut connection, node, batch()) {
             Ok((true, found)) => {
+                heard();
                 if found != heir
                     && let Some(next) = found.as_ref().filter(|next| **next != node.id.name)
                 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::address::{Node, RealmName};
 use super::cluster::{Cluster, ClusterError};
+use super::schema::check_tables;
 use super::statements::{GONE, LOOK, MOVE, NODES, REALMS, RELEASE};
 use crate::net::postgres::{Connection, PostgresFault, SqlRow, SqlValue};
 
@@ -74,7 +75,9 @@ pub(crate) struct NodeRow {
 
 /// All realms, each with its nodes.
 pub(crate) fn survey(cluster: &Cluster) -> Result<Vec<RealmRow>, ClusterError> {
-    let read = |mut connection: Connection| {
+    let mut connection = cluster.connect().map_err(|fault| cluster.named(fault))?;
+    check_tables(cluster, &mut connection)?;
+    let mut read = || {
         let mut realms = connection.ask(REALMS, &[])?.rows.iter().map(realm_row).collect::<Result<Vec<_>, _>>()?;
         for row in &connection.ask(NODES, &[])?.rows {
             let (realm, node) = (row.text(0)?, node_row(row)?);
@@ -82,7 +85,7 @@ pub(crate) fn survey(cluster: &Cluster) -> Result<Vec<RealmRow>, ClusterError> {
         }
         Ok(realms)
     };
-    cluster.connect().and_then(read).map_err(|fault| cluster.named(fault))
+    read().map_err(|fault| cluster.named(fault))
 }
 
 fn realm_row(row: &SqlRow) -> Result<RealmRow, PostgresFault> {

@@ -36,5 +36,5 @@ pub(crate) use follower::{Followed, Follower, OwnerSeen};
 pub(crate) use guard::{OwnerGuard, OwnerTold};
 pub(crate) use import::import;
 pub(crate) use look::{NodeRow, RealmRow, bury, move_to, release, survey};
-pub(crate) use schema::{init, journal_of, open_realm};
+pub(crate) use schema::{check_directory, init, journal_of, open_realm};
 pub(crate) use shared_log::{RetryDelay, SharedLog, TakenRealm};

@@ -1,8 +1,11 @@
 //! Making the tables, and what the servers promise about what is committed there.
 
+use std::path::Path;
+
 use super::address::RealmName;
 use super::cluster::{Cluster, ClusterError};
 use super::statements::{HAS_SCHEMA, MAKE_REALM, PROMISE, REALM, SCHEMA, SCHEMA_VERSION, VERSION};
+use crate::journal::{JournalError, RealmFile};
 use crate::net::postgres::{Connection, PostgresFault, SqlAnswer, SqlValue};
 
 /// What a commit outlives.
@@ -62,6 +65,18 @@ pub(crate) fn open_realm(
         .first()
         .ok_or_else(|| named(PostgresFault::Unexpected(format!("the realm {realm} is not there"))))?;
     Ok((row.array(0).map_err(named)?, promise))
+}
+
+/// Refuses a data directory that belongs to another realm, before this one is made.
+pub(crate) fn check_directory(dir: &Path, realm: &RealmName) -> Result<(), ClusterError> {
+    match RealmFile::read(dir)? {
+        Some(file) if file.realm != realm.as_str() => {
+            let found = format!("holds the copy of the realm {}", file.realm);
+            let (path, realm) = (dir.to_owned(), realm.to_string());
+            Err(JournalError::OfAnother { path, realm, found }.into())
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What all segments of a realm call its journal.

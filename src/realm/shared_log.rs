@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use super::address::Node;
 use super::cluster::Cluster;
 use super::statements::{APPEND, OWNER, PUT_COMPONENT, RENEW, REWRITE, REWROTE};
-use crate::base::wait;
+use crate::base::{clock, wait};
 use crate::chain::ComponentDigest;
 use crate::journal::{RemoteBatch, RemoteFault, RemoteLog};
 use crate::net::postgres::{Connection, PostgresFault, SqlAnswer, SqlRow, SqlValue};
@@ -51,6 +51,8 @@ pub(crate) struct SharedLog {
     epoch: AtomicU32,
     /// The last batch that was acknowledged.
     acknowledged: AtomicU64,
+    /// When the database was heard last, in milliseconds since the boot of the machine.
+    heard: AtomicU64,
     line: Mutex<AppendingLine>,
     /// Called once another node owns the realm; it ends the process.
     fenced: Box<dyn Fn(&RemoteFault) + Send + Sync>,
@@ -81,12 +83,18 @@ impl SharedLog {
         let line = AppendingLine { connection: None, epoch: taken.epoch, head: taken.head, digest: taken.digest };
         let epoch = AtomicU32::new(u32::try_from(taken.epoch).unwrap_or(u32::MAX));
         let acknowledged = AtomicU64::new(taken.head);
-        Self { cluster, node, epoch, acknowledged, line: Mutex::new(line), fenced: Box::new(fenced) }
+        let heard = AtomicU64::new(clock::boot_ms());
+        Self { cluster, node, epoch, acknowledged, heard, line: Mutex::new(line), fenced: Box::new(fenced) }
     }
 
     /// The last batch that was acknowledged.
     pub(crate) fn head(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// The database has answered this node, and says that it owns the realm.
+    pub(crate) fn was_heard(&self) {
+        self.heard.store(clock::boot_ms(), Ordering::Relaxed);
     }
 
     fn realm(&self) -> &str {
@@ -101,6 +109,20 @@ impl SharedLog {
 
     fn failed(&self, why: String) -> RemoteFault {
         RemoteFault::Failed { realm: self.realm().to_owned(), why }
+    }
+
+    /// The log does not end where this node has seen it end.
+    fn gap(&self, head: u64, batch: &RemoteBatch<'_>) -> RemoteFault {
+        let next = batch.number;
+        self.failed(match head + 1 < next {
+            true => format!(
+                "{} has lost what was acknowledged: it ends at batch {head}, and batch {} was committed there. Bring back the \
+                 server that has it (docs/cluster.md)",
+                self.cluster,
+                next - 1
+            ),
+            false => format!("it ends at batch {head}, and batch {next} was to follow"),
+        })
     }
 
     /// Connects again, for as long as that takes, and raises the own epoch. Where the log ends is known then.
@@ -167,16 +189,15 @@ impl SharedLog {
         let owner = connection.ask(OWNER, &[SqlValue::Text(self.realm()), SqlValue::Uuid(&self.node.id.instance)])?;
         let Some(row) = owner.rows.first() else { return Ok(self.failed("it is gone".into())) };
         let is_own = row.optional_bytes(2)?.is_some_and(|own| own.as_ref() == [1]);
-        Ok(if is_own {
-            let found = row.count(1)?;
-            self.failed(format!("it ends at batch {found}, and batch {} was to follow", batch.number))
-        } else {
-            self.fence()
-        })
+        Ok(if is_own { self.gap(row.count(1)?, batch) } else { self.fence() })
     }
 }
 
 impl RemoteLog for SharedLog {
+    fn silent_for(&self) -> Duration {
+        Duration::from_millis(clock::boot_ms().saturating_sub(self.heard.load(Ordering::Relaxed)))
+    }
+
     fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Relaxed)
     }
@@ -193,8 +214,7 @@ impl RemoteLog for SharedLog {
                     return Ok(());
                 }
                 if line.head + 1 != batch.number {
-                    let why = format!("it ends at batch {}, and batch {} was to follow", line.head, batch.number);
-                    return Err(self.failed(why));
+                    return Err(self.gap(line.head, batch));
                 }
             }
             let values = [

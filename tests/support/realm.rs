@@ -180,6 +180,12 @@ impl Node {
         line.trim().parse().expect("an address")
     }
 
+    pub fn metrics(&self) -> SocketAddr {
+        let lines = self.lines();
+        let line = lines.iter().find_map(|line| line.strip_prefix("metrics")).expect("an address");
+        line.trim().trim_start_matches("http://").trim_end_matches("/metrics").parse().expect("an address")
+    }
+
     pub fn cli(&self, args: &[&str]) -> String {
         let output = theater(args, Some(self.management()));
         assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));

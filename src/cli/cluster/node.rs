@@ -21,10 +21,11 @@ use super::super::serving::{self, Serving};
 use super::super::show::{say, visible};
 use super::super::signals::Watch;
 use super::super::{Done, Failure, service_manager, stderr};
+use crate::actor::Spec;
 use crate::config::{RealmOptions, Settings};
 use crate::guest::GuestEngine;
 use crate::journal::{self, DataDir};
-use crate::manifest::ActorSource;
+use crate::manifest::{ActorSource, Manifest};
 use crate::net;
 use crate::realm::{
     self, ClusterError, Followed, Follower, Node, OwnerGuard, OwnerSeen, OwnerTold, RetryDelay, SharedLog, TakenRealm,
@@ -51,9 +52,11 @@ pub(in crate::cli) fn run_node(
     if let Some(doubt) = &options.doubt {
         log::warn!("{doubt}");
     }
+    check_actors(settings, &actors)?;
     let server = settings.server().map_err(super::super::config::refused)?;
     let address = server.listen.map(|address| address.to_string()).unwrap_or_else(|| "no address".into());
     let node = Node { realm: options.realm.clone(), id: options.node.clone(), address };
+    realm::check_directory(&settings.data_dir(), &options.realm).map_err(Failure::no)?;
     let (journal, promise) =
         patiently(|| realm::open_realm(&options.cluster, &options.realm, options.is_one_server_enough))?;
     if let (Ok(why), Ok(before)) = (std::env::var(WHY), std::env::var(BEFORE)) {
@@ -68,6 +71,21 @@ pub(in crate::cli) fn run_node(
         Followed::Ended => return Ok(()),
     };
     own(settings, options, &node, taken, actors, watch)
+}
+
+/// Refuses what this node could not run once it owns the realm: a mistake in a manifest, a component that is missing or does not
+/// fit, a secret that is unknown here.
+fn check_actors(settings: &Settings, actors: &[ActorSource]) -> Done {
+    let engine = GuestEngine::new(settings.code_cache().as_deref()).map_err(Failure::no)?;
+    let secrets = settings.secrets();
+    for source in actors {
+        let manifest = Manifest::of(source, &settings.actor_limits()).map_err(Failure::no)?;
+        let spec = Spec::load(&engine, manifest).map_err(Failure::no)?;
+        for name in spec.handlers.iter().flat_map(|handler| handler.secrets()) {
+            secrets.knows(name).map_err(|why| Failure::no(why.in_full()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Follows until this node owns the realm.
@@ -138,6 +156,7 @@ fn own(
         Arc::new(SharedLog::new(cluster.clone(), node.clone(), &taken, move |_| begin_anew(&fenced, instance)));
     let heir = Arc::<Mutex<Option<String>>>::default();
     let (asked, moving, head) = (watch.clone(), Arc::clone(&heir), Arc::clone(&shared));
+    let beats = Arc::clone(&shared);
     let told = move |told| match told {
         OwnerTold::Fenced => begin_anew(&why, instance),
         OwnerTold::MoveTo(next) => {
@@ -146,7 +165,7 @@ fn own(
             asked.end_theater();
         }
     };
-    let guard = OwnerGuard::start(cluster.clone(), node.clone(), move || head.head(), told)
+    let guard = OwnerGuard::start(cluster.clone(), node.clone(), move || head.head(), move || beats.was_heard(), told)
         .map_err(|error| Failure::no(format!("cannot start the guard's thread: {error}")))?;
     let served = serve(settings, actors, &shared, watch);
     drop(guard);

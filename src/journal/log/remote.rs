@@ -8,6 +8,7 @@
 //! they get again from the shared log.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::chain::ComponentDigest;
 
@@ -41,6 +42,9 @@ pub(crate) enum RemoteFault {
 pub(crate) trait RemoteLog: Send + Sync + fmt::Debug {
     /// Counts the owners of the realm, this one among them.
     fn epoch(&self) -> u32;
+
+    /// For how long nothing was heard of it. Another node may own the realm by now.
+    fn silent_for(&self) -> Duration;
 
     fn append(&self, batch: &RemoteBatch<'_>) -> Result<(), RemoteFault>;
 

@@ -50,7 +50,13 @@ pub(super) fn open(
         }
     };
     let mut wire = Wire::over(stream);
-    log_in(&mut wire, url, password)?;
+    log_in(&mut wire, url, password).map_err(|fault| match fault {
+        PostgresFault::Lost(error) if error.to_string().contains("UnknownIssuer") => {
+            let remedy = "name the authority that has signed it with ?sslrootcert=FILE";
+            PostgresFault::Login(format!("{error}; {remedy}"))
+        }
+        other => other,
+    })?;
     Ok(wire)
 }
 

@@ -231,6 +231,17 @@ impl Connection {
 
     /// Reads up to the place where the server takes the next statement.
     fn answer(&mut self) -> Result<SqlAnswer, PostgresFault> {
+        let patience = self.patience.as_secs();
+        self.answer_in_time().map_err(|fault| match fault {
+            PostgresFault::Lost(error) if error.kind() == ErrorKind::TimedOut => {
+                let why = format!("no answer within {patience} s (a commit may be waiting for a synchronous standby that is not there)");
+                PostgresFault::Lost(io::Error::new(ErrorKind::TimedOut, why))
+            }
+            other => other,
+        })
+    }
+
+    fn answer_in_time(&mut self) -> Result<SqlAnswer, PostgresFault> {
         let (mut answer, mut refused) = (SqlAnswer::default(), None);
         loop {
             match self.wire.next()? {
@@ -275,6 +286,9 @@ fn server_fault(body: &ErrorResponseBody) -> io::Result<PostgresFault> {
     let refuses_the_login = code.starts_with("28") || code == "3D000";
     Ok(match (ends, refuses_the_login) {
         (true, _) => PostgresFault::Lost(io::Error::new(ErrorKind::ConnectionAborted, message)),
+        (_, true) if message.contains("no encryption") => {
+            PostgresFault::Login(format!("{message}; add ?sslmode=verify-full to the URL, or let it in without TLS"))
+        }
         (_, true) => PostgresFault::Login(message),
         _ => PostgresFault::Refused { code, message },
     })

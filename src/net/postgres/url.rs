@@ -85,6 +85,9 @@ impl PostgresUrl {
         }
         let url = Url::parse(&format!("postgres://{login}@host{path}")).map_err(|error| format!("{error}: {form}"))?;
         let decoded = |text: &str| percent_decoded(text).ok_or_else(|| format!("{text:?} is no text: {form}"));
+        if let Some(fragment) = url.fragment() {
+            return Err(format!("nothing belongs behind a # here: the realm {fragment:?} is named with --realm"));
+        }
         let (user, database) = (decoded(url.username())?, decoded(url.path().trim_start_matches('/'))?);
         if user.is_empty() || database.is_empty() {
             return Err(format!("it names no user or no database: {form}"));
@@ -174,6 +177,7 @@ mod tests {
             ("postgres://a:hunter2@b/c", "THEATER_CLUSTER_PASSWORD"),
             ("postgres://a@b/c?sslmode=require", "verify-full"),
             ("postgres://a@b/c?x=1", "is not known"),
+            ("postgres://a@b/c#bank", "--realm"),
         ] {
             let refused = PostgresUrl::parse(text).expect_err(text);
             assert!(refused.contains(why) && !refused.contains("hunter2"), "{text}: {refused}");

@@ -9,6 +9,8 @@ use crate::system::{ActorInfo, ActorStatus, TheaterHandle};
 
 /// How long the supervisor may take to answer. It waits for nobody, so it answers at once unless it hangs.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(5);
+/// A node beats twice a second; the shortest lease is one second.
+const REALM_PATIENCE: Duration = Duration::from_millis(1_500);
 /// A commit that takes longer than this is one of a disk that hangs.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,7 +57,22 @@ impl TheaterHandle {
             checks.push(HealthCheck::well("roots", found));
         }
         checks.extend(failed);
+        checks.extend(self.realm());
         checks
+    }
+
+    /// Whether the database of the realm was heard lately: while it is not, another node may take the realm.
+    fn realm(&self) -> Option<HealthCheck> {
+        let silent = self.journal.shared_log_silent_for()?;
+        Some(if silent < REALM_PATIENCE {
+            HealthCheck::well("realm", "this node owns the realm")
+        } else {
+            let why = format!(
+                "the database of the realm was not heard for {} s: another node may own the realm",
+                silent.as_secs()
+            );
+            HealthCheck::ill("realm", why)
+        })
     }
 
     fn going_on(&self) -> HealthCheck {

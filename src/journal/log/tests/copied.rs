@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -34,6 +35,10 @@ impl std::fmt::Debug for InMemory {
 }
 
 impl RemoteLog for InMemory {
+    fn silent_for(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn epoch(&self) -> u32 {
         7
     }
