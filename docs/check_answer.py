@@ -14,7 +14,6 @@ def entry(actor, event):
     chain = (b"\0" if parent is None else b"\1" + bytes.fromhex(parent)) + bytes.fromhex(event["hash"])
     return b"\3" + bytes.fromhex(actor.replace("-", "")) + numbers + chain + len(kind).to_bytes(2, "big") + kind + \
         length.to_bytes(8, "big") + digest, data
-
 def root(found, index, size, path):
     """Follows the path from the hash of a leaf, as RFC 9162 (section 2.1.3.2) has it."""
     last = size - 1
@@ -27,7 +26,11 @@ def root(found, index, size, path):
         index, last = index >> 1, last >> 1
     assert last == 0, "the path is too short"
     return found
-
+def spelled(said):
+    """The whole body as CBOR spells it: its length, and then its bytes."""
+    length = len(said)
+    code, count = (64 + length, 0) if length < 24 else (88, 1) if length < 256 else (89, 2) if length < 65536 else (90, 4)
+    return bytes([code]) + (length.to_bytes(count, "big") if count else b"") + said
 def check(proof, public):
     """Checks a proof, and returns the origin, the index, the event and the data of that, which may be none."""
     (name, identity, key), (head, text, signatures) = public.split("+", 2), proof.strip("\n").split("\n\n")
@@ -40,7 +43,6 @@ def check(proof, public):
     leaf, data = entry(actor, event)
     assert root(sha256(b"\0", leaf), index, int(size), path) == base64.b64decode(signed_root), "the event is not in the tree"
     return origin, index, event, data
-
 def main(public, url, body=None):
     answer = urllib.request.urlopen(url, body and body.encode())
     said, header = answer.read(), dict(re.findall(r'(\w+)="?([^",]*)', answer.headers["Theater-Proof"]))
@@ -53,8 +55,7 @@ def main(public, url, body=None):
             time.sleep(float(error.headers["Retry-After"]))
     origin, index, event, data = check(text, public)
     assert [origin, str(index), event["hash"]] == [header[name] for name in ("origin", "index", "event")], "another's proof"
-    assert data is None or said in data, "the event does not hold the answer"
+    assert data is None or said and spelled(said) in data, "the event does not hold the answer"
     print(f"event {index} of {origin} {'holds the answer' if data else 'is in the tree; its data was not shown'}")
-
 if __name__ == "__main__":
     main(*sys.argv[1:])

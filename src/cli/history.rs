@@ -95,6 +95,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Done {
+    args.proof.check_is_used(args.journal.is_some())?;
     if let Some(path) = &args.proof.proof {
         return verify::proof(&args.proof, path, args.chain.as_deref(), args.json);
     }

@@ -91,7 +91,10 @@ pub(crate) fn read_note(path: &Path) -> io::Result<Option<SignedNote>> {
 
 /// Replaces a file as a whole: whoever reads it, also after a power loss, finds the text before or this one.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
+    // Each file has its own: two of them may be replaced at the same time.
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;

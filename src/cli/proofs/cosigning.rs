@@ -115,20 +115,21 @@ impl Rounds {
             }
         }
         drop(done);
-        let mut cosignatures = Vec::new();
-        // Each thread ends within the time that a witness may take.
+        let (mut cosignatures, mut is_enough) = (Vec::new(), false);
+        // Each thread ends within the time that a witness may take. What is enough counts before the last one has answered.
         while let Ok((line, cosigned)) = wait::receive(&answers) {
-            cosignatures.extend(cosigned);
             self.lines.push(line);
-        }
-        threads.into_iter().for_each(|thread| _ = thread.join());
-        match self.proofs.cosigned(signed, cosignatures) {
-            Ok(is_enough) => is_enough,
-            Err(why) => {
-                log::warn!("cosignatures cannot be kept: {why}");
-                false
+            if cosigned.is_empty() {
+                continue;
+            }
+            cosignatures.extend(cosigned);
+            match self.proofs.cosigned(signed, cosignatures.clone()) {
+                Ok(enough) => is_enough |= enough,
+                Err(why) => log::warn!("cosignatures cannot be kept: {why}"),
             }
         }
+        threads.into_iter().for_each(|thread| _ = thread.join());
+        is_enough
     }
 }
 

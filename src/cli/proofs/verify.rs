@@ -47,6 +47,19 @@ impl ProofArgs {
         self.key.is_some()
     }
 
+    /// Refuses what would not be checked: a person who names it believes that it is.
+    pub(in crate::cli) fn check_is_used(&self, has_journal: bool) -> Done {
+        let unused = match (&self.proof, has_journal) {
+            (Some(_), _) => self.since.as_ref().map(|_| "--since belongs to --journal"),
+            (None, true) => self.witnesses.as_ref().map(|_| "--witnesses and -k belong to --proof"),
+            (None, false) if self.witnesses.is_some() => Some("--witnesses and -k belong to --proof"),
+            (None, false) => {
+                self.key.as_ref().map(|_| "--key belongs to --proof or --journal: a chain file alone is not signed")
+            }
+        };
+        unused.map_or(Ok(()), |why| Err(Failure::usage(why)))
+    }
+
     fn key(&self) -> Result<PublicKey, Failure> {
         let given = self.key.as_deref().unwrap_or_default();
         let text = match given.contains('+') {
