@@ -320,6 +320,34 @@ fn a_tree_goes_on_across_kills_and_is_made_anew_where_its_tiles_are_torn() {
     check_by_go(&signing, &[&kept[..], &[path(&proof_file)]].concat());
 }
 
+#[test]
+fn tiles_that_were_damaged_are_made_anew_and_the_journal_is_not_accused() {
+    let signing = Signing::new();
+    let running = signing.run();
+    count(&running, 300);
+    running.say(&["prove", "counter", "--event", "0", "-o", "-"]);
+    running.shut_down();
+    let flip = |tile: &str, from_the_end: usize| {
+        let file = signing.shelf().join("tile").join(tile);
+        let mut bytes = std::fs::read(&file).expect("a tile");
+        let at = bytes.len() - from_the_end;
+        bytes[at] ^= 1;
+        std::fs::write(&file, bytes).expect("written");
+    };
+    // The last whole tile is compared with the log at a start.
+    flip("0/001", 1);
+    let running = signing.run();
+    running.say(&["prove", "counter", "--event", "300", "-o", "-"]);
+    assert!(signing.stage.log().contains("tiles of the proofs are damaged"), "{}", signing.stage.log());
+    // An older one is met by who wants a proof from it.
+    flip("0/000", 256 * 32);
+    let refused = running.refused(&["prove", "counter", "--event", "1", "-o", "-"]);
+    assert!(refused.contains("made anew at the next start"), "{refused}");
+    running.shut_down();
+    let running = signing.run();
+    running.say(&["prove", "counter", "--event", "1", "-o", "-"]);
+}
+
 /// Has Go's own implementation of the formats check what lies in the directory.
 fn check_by_go(signing: &Signing, more: &[&str]) {
     const GOCODE: &str = "/usr/share/gocode";

@@ -47,7 +47,7 @@ pub(crate) enum NotProved {
     NotYet,
     #[error("{0}")]
     Journal(#[from] ReadFault),
-    #[error("the tiles of the tree cannot be read: {0}")]
+    #[error("the tiles of the tree cannot be read: {0}; they are made anew at the next start")]
     Tiles(#[from] io::Error),
     #[error("the tiles of the tree are not those that were signed; they are made anew at the next start")]
     Damaged,

@@ -87,7 +87,16 @@ impl TreeKeeper {
         match edge.filter(|_| in_order) {
             Some(edge) => {
                 self.tree = edge;
-                self.check_last_segment(size)
+                let Err(fault) = self.check_last_segment(size) else { return Ok(()) };
+                // Either the history was rewritten, or a tile was damaged: the log tells.
+                match compare_with_log(&self.reader, size, &mut |_| None)?.root {
+                    Some(found) if found == root => {
+                        log::warn!("tiles of the proofs are damaged, and are made anew from the log: {fault}");
+                        self.shelf.tiles().clear()?;
+                        self.make_anew(size, root)
+                    }
+                    Some(_) | None => Err(fault),
+                }
             }
             None => {
                 log::info!("the tree of the proofs is made anew from the log: {size} events");

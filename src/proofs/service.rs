@@ -169,7 +169,13 @@ impl Proofs {
     /// The path from an event to the root of the checkpoint that is shown.
     pub(crate) fn path_of(&self, placed: &Placed) -> Result<InclusionPath, NotProved> {
         let signed = self.shown().ok_or(NotProved::NotYet)?;
-        prover::path_in(&self.shelf.tiles(), &signed.note, &signed.checkpoint, placed)
+        let path = prover::path_in(&self.shelf.tiles(), &signed.note, &signed.checkpoint, placed);
+        if let Err(NotProved::Damaged | NotProved::Tiles(_)) = &path
+            && let Err(error) = self.shelf.distrust()
+        {
+            log::warn!("it cannot be noted that the tiles of the proofs are damaged: {error}");
+        }
+        path
     }
 
     /// Has everything signed that is committed, and waits for that.

@@ -13,6 +13,7 @@ const CHECKPOINT: &str = "checkpoint";
 const WITNESSED: &str = "checkpoint.witnessed";
 /// How it was left; see [`Shelf::was_left_in_order`].
 const STATE: &str = "state";
+const DAMAGED: &str = "damaged\n";
 
 /// The directory, which a runtime writes to and anyone may read.
 #[derive(Clone, Debug)]
@@ -69,8 +70,16 @@ impl Shelf {
         replace(&self.dir.join(STATE), &format!("boot {boot}\n"))
     }
 
-    /// Has the disk hold the tiles, and says so.
+    /// Says that tiles are damaged: the next start makes them anew.
+    pub(super) fn distrust(&self) -> io::Result<()> {
+        replace(&self.dir.join(STATE), DAMAGED)
+    }
+
+    /// Has the disk hold the tiles, and says so, unless they are known to be damaged.
     pub(super) fn leave_in_order(&self) -> io::Result<()> {
+        if fs::read_to_string(self.dir.join(STATE)).is_ok_and(|state| state == DAMAGED) {
+            return Ok(());
+        }
         rustix::fs::syncfs(File::open(&self.dir)?)?;
         replace(&self.dir.join(STATE), "in order\n")
     }
