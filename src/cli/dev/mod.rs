@@ -56,6 +56,8 @@ pub(in crate::cli) fn dev(args: &DevArgs) -> Done {
     let theater = serving.handle();
     let requests = requests::show(&theater).map_err(Failure::no)?;
     projects.carry_over(&theater);
+    // A directory that an actor may write to is there once the actor is.
+    tree.except(projects.written());
     serving.announce()?;
     // Both threads go on until the process ends; nobody joins them.
     let watching = thread::spawn("sources", move || {
@@ -64,6 +66,7 @@ pub(in crate::cli) fn dev(args: &DevArgs) -> Done {
             if projects.build_all() {
                 tree.also(projects.beyond());
                 projects.carry_over(&theater);
+                tree.except(projects.written());
             }
         }
     });
