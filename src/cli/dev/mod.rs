@@ -22,6 +22,7 @@ use super::show::line;
 use super::toolchain::ToolchainArgs;
 use super::{Done, Failure};
 use crate::base::thread;
+use crate::guest::KeptFunctions;
 use crate::manifest::ActorSource;
 
 #[derive(Args)]
@@ -52,7 +53,8 @@ pub(in crate::cli) fn dev(args: &DevArgs) -> Done {
     tree.also(projects.beyond());
     let actors: Vec<ActorSource> = projects.roots().iter().map(ActorSource::from).collect();
     let data_dir = (!args.ephemeral).then(|| settings.data_dir());
-    let Some(serving) = Serving::start(&settings, actors, data_dir, None, &watch)? else { return Ok(()) };
+    let functions = Some(KeptFunctions::default());
+    let Some(serving) = Serving::start(&settings, actors, data_dir, None, functions, &watch)? else { return Ok(()) };
     let theater = serving.handle();
     let requests = requests::show(&theater).map_err(Failure::no)?;
     projects.carry_over(&theater);
