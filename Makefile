@@ -9,7 +9,7 @@ SHIM    := sdk/wasi-shim
 # What npm has installed of the systems that Theater is measured beside.
 PEERS   := benches/services/node_modules/.package-lock.json
 
-.PHONY: help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services bench-console bench-realms chaos-cluster clean
+.PHONY: bench-incremental-cache help run actors test-guests shims build test chaos fuzz lint guard package dist bench bench-peers bench-http bench-services bench-console bench-realms chaos-cluster clean
 
 help:
 	@echo "make run     build everything and start the demo in the foreground"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-services  measure a durable counter for each key beside workerd and Restate"
 	@echo "make bench-console   measure what a browser that looks on costs a runtime of 5,000 actors"
 	@echo "make bench-realms    measure a realm beside a local log, takeovers and moves"
+	@echo "make bench-incremental-cache BEFORE=a.wasm AFTER=b.wasm  measure two builds that share compiled functions"
 	@echo "make clean   remove everything that was built"
 
 build:
@@ -126,6 +127,10 @@ bench-console: test-guests
 bench-realms: test-guests
 	@scripts/test-tools.sh
 	cargo test --locked --profile dev --test realm_figures -- --ignored --nocapture --test-threads 1
+
+bench-incremental-cache:
+	cd benches/incremental-cache && cargo build --release --locked
+	benches/incremental-cache/target/release/incremental-cache $(BEFORE) $(AFTER)
 
 # Prints Markdown. KEYS="64 100000" sets the numbers of keys, QUICK=1 takes about a minute, ONLY=name measures one system.
 bench-services: actors $(PEERS)

@@ -20,7 +20,7 @@ strip "$root/bin/theater"
 "$root/bin/theater" completions bash > "$root/share/bash-completion/completions/theater"
 "$root/bin/theater" completions zsh > "$root/share/zsh/site-functions/_theater"
 "$root/bin/theater" completions fish > "$root/share/fish/vendor_completions.d/theater.fish"
-cp README.md LICENSE docs/*.md "$root/share/doc/theater/"
+cp -r README.md ARCHITECTURE.md LICENSE docs "$root/share/doc/theater/"
 cp packaging/theater.service packaging/theater.socket "$root/lib/systemd/system/"
 cp packaging/sysusers.conf "$root/lib/sysusers.d/theater.conf"
 

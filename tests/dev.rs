@@ -20,6 +20,10 @@ struct Dev {
 
 impl Dev {
     fn of(stage: &Stage, what: &Path) -> Self {
+        Self::keeping(stage, what, &stage.data_dir())
+    }
+
+    fn keeping(stage: &Stage, what: &Path, data_dir: &Path) -> Self {
         let file = |name: &str| {
             let open = File::options().create(true).append(true).read(true).open(stage.path().join(name));
             open.expect("a file")
@@ -27,7 +31,7 @@ impl Dev {
         let (out, err) = (file("out.txt"), file("err.txt"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_theater"));
         command.arg("dev").arg(what).args(["--listen", "off", "--durability", "relaxed", "--data-dir"]);
-        command.arg(stage.data_dir()).env("THEATER_CODE_CACHE", support::code_cache()).stdin(Stdio::null());
+        command.arg(data_dir).env("THEATER_CODE_CACHE", support::code_cache()).stdin(Stdio::null());
         command.stdout(out.try_clone().expect("a handle")).stderr(err.try_clone().expect("a handle"));
         Self { process: command.spawn().expect("the binary"), out, err }
     }
@@ -117,7 +121,7 @@ fn a_source_that_changes_is_built_and_one_that_cannot_be_built_leaves_the_actor_
 
     // The first build fails: it waits for a change.
     fs::write(&main, "this is no program").expect("written");
-    let dev = Dev::of(&stage, &project);
+    let dev = Dev::keeping(&stage, &project, &project.join("kept"));
     dev.says("waiting for a change");
     dev.complains("main.ts");
     fs::write(&main, &text).expect("written");
@@ -130,6 +134,8 @@ fn a_source_that_changes_is_built_and_one_that_cannot_be_built_leaves_the_actor_
     fs::write(&main, "nor is this").expect("written");
     eventually("a second complaint", || (Dev::all_of(&dev.err).matches("main.ts").count() >= 2).then_some(()));
     assert_eq!(dev.http().ask("POST", "/increment", None).json(), json!({ "count": 21 }));
+    let said = Dev::all_of(&dev.out);
+    assert!(!said.contains("kept/"), "the data directory is no source: {said}");
     dev.end();
 }
 

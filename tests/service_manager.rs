@@ -54,6 +54,38 @@ fn an_actor_answers_on_the_socket_that_its_process_was_started_with() {
     running.shut_down();
 }
 
+/// systemd's `ListenStream=8080` is `[::]:8080`, which takes the clients of 127.0.0.1, too.
+#[test]
+fn an_actor_whose_address_is_not_quite_that_of_the_socket_is_told_of_it() {
+    let stage = Stage::new();
+    let socket = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = socket.local_addr().expect("an address").port();
+    let handler = format!("[[handlers]]\ntype = \"http-server\"\nconfig = {{ port = {port} }}\n");
+    let manifest = stage.manifest("counter", "counter", &handler);
+    let launch = stage.command(&[&manifest], &["--ephemeral"]);
+    let why = with_the_socket(launch, &stage, socket).launch(&stage).err().expect("a refusal");
+    let expected = format!(
+        "the service manager has opened 0.0.0.0:{port} for this process, which is another address: use 0.0.0.0 here"
+    );
+    assert!(why.contains(&expected), "{why}");
+}
+
+#[test]
+fn a_socket_that_nothing_uses_is_named() {
+    let stage = Stage::new();
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = socket.local_addr().expect("an address");
+    let manifest = stage.manifest("counter", "counter", "");
+    let launch = stage.command(&[&manifest], &["--ephemeral"]);
+    let running = with_the_socket(launch, &stage, socket).launch(&stage).expect("it starts");
+    assert!(
+        stage.log().contains(&format!("nothing listens on {address}, which the service manager has opened")),
+        "{}",
+        stage.log()
+    );
+    running.shut_down();
+}
+
 #[test]
 fn a_socket_that_does_not_listen_is_refused() {
     let stage = Stage::new();

@@ -10,7 +10,11 @@ use sha2::{Digest, Sha256};
 use super::error::{BuildError, at};
 use super::project::Project;
 use super::world::World;
-use super::{javascript, python, sdk};
+use super::{javascript, manifests_to_build, python, sdk};
+use crate::base::limits::ActorLimits;
+use crate::handlers::Handlers;
+use crate::journal::is_data_directory;
+use crate::manifest::Manifest;
 
 /// Directories that are no sources: what builds write, what package managers install, what version control keeps, what tests
 /// are made of.
@@ -24,7 +28,12 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn of(project: &Project, component: &Path, world: &World) -> Result<Self, BuildError> {
+    pub(super) fn of(
+        project: &Project,
+        component: &Path,
+        world: &World,
+        limits: &ActorLimits,
+    ) -> Result<Self, BuildError> {
         let mut digest = Sha256::new();
         let mut add = |part: &[u8]| {
             digest.update((part.len() as u64).to_le_bytes());
@@ -35,7 +44,7 @@ impl Inputs {
         }
         add(sdk::digest()?.as_bytes());
         let mut files = Vec::new();
-        walk(&project.root, &is_source, &mut files)?;
+        walk(&project.root, &is_source, &written_by_actors(&project.root, limits), &mut files)?;
         files.sort_unstable();
         // A test is no part of the component.
         files.retain(|file| !file.starts_with(project.root.join("tests")));
@@ -66,19 +75,36 @@ impl Inputs {
     }
 }
 
-fn is_same(file: &Path, other: &Path) -> bool {
-    fs::canonicalize(file).ok().is_some_and(|file| fs::canonicalize(other).is_ok_and(|other| other == file))
+fn is_same(path: &Path, other: &Path) -> bool {
+    fs::canonicalize(path).ok().is_some_and(|path| fs::canonicalize(other).is_ok_and(|other| other == path))
 }
 
-/// The files of a directory that a person edits and a build or a runtime reads, the manifests among them.
-pub(crate) fn files_to_watch(directory: &Path) -> Result<Vec<PathBuf>, BuildError> {
+/// The files of a directory that a person edits and a build or a runtime reads, the manifests among them; nothing that lies in
+/// one of the directories `but`.
+pub(crate) fn files_to_watch(directory: &Path, but: &[PathBuf]) -> Result<Vec<PathBuf>, BuildError> {
     let mut files = Vec::new();
-    walk(directory, &is_edited, &mut files)?;
+    walk(directory, &is_edited, but, &mut files)?;
     Ok(files)
 }
 
-/// Finds the files in a directory and below it. What is removed meanwhile is not among them.
-fn walk(directory: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) -> Result<(), BuildError> {
+/// The directories in a project that its actors may write to: what lies there is data, and no source. One that holds the whole
+/// project is not among them. A manifest that is wrong grants nothing; who builds it says what is wrong.
+pub(crate) fn written_by_actors(project: &Path, limits: &ActorLimits) -> Vec<PathBuf> {
+    let manifests = manifests_to_build(project).unwrap_or_default();
+    let manifests = manifests.iter().filter_map(|manifest| Manifest::load(manifest, limits).ok());
+    let granted = manifests.filter_map(|manifest| Handlers::new().granted(&manifest).ok()).flatten();
+    let written = granted.filter_map(|handler| fs::canonicalize(handler.writes_below()?).ok());
+    let project = fs::canonicalize(project).unwrap_or_else(|_| project.to_owned());
+    written.filter(|written| !project.starts_with(written)).collect()
+}
+
+/// Finds the files in a directory and below it, but not in the directories `but`. What is removed meanwhile is not among them.
+fn walk(
+    directory: &Path,
+    is_wanted: &dyn Fn(&Path) -> bool,
+    but: &[PathBuf],
+    found: &mut Vec<PathBuf>,
+) -> Result<(), BuildError> {
     for entry in fs::read_dir(directory).map_err(at(directory))? {
         let entry = entry.map_err(at(directory))?;
         let (path, name) = (entry.path(), entry.file_name());
@@ -87,7 +113,9 @@ fn walk(directory: &Path, is_wanted: &dyn Fn(&Path) -> bool, found: &mut Vec<Pat
         }
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
-            walk(&path, is_wanted, found)?;
+            if !but.iter().any(|other| is_same(&path, other)) && !is_data_directory(&path) {
+                walk(&path, is_wanted, but, found)?;
+            }
         } else if path.is_file() && is_wanted(&path) {
             found.push(path);
         }

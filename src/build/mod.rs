@@ -26,7 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use error::BuildError;
-pub(crate) use inputs::files_to_watch;
+pub(crate) use inputs::{files_to_watch, written_by_actors};
 pub(crate) use native_tests::{NativeTests, native_tests};
 pub(crate) use project::{Language, manifests_of, manifests_to_build, project_directory};
 pub(crate) use templates::{Dialect, NewProject, Template, create};
@@ -85,7 +85,7 @@ impl Builder {
         };
         let entry = project.root.join(entry?);
         world.choose(&fs::read_to_string(&entry).map_err(at(&entry))?);
-        let inputs = Inputs::of(&project, &component, &world)?;
+        let inputs = Inputs::of(&project, &component, &world, allowed)?;
         if !self.force && inputs.made(&component) {
             return Ok(Built { component, language, changed: false, beyond: Vec::new() });
         }

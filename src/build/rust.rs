@@ -17,10 +17,21 @@ pub(super) fn build(project: &Project, tools: &Tools) -> Result<(Vec<u8>, Vec<Pa
     cargo.current_dir(&project.root).args(["build", "--release", "--target", TARGET]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-component-ld");
-    let messages = tools.run(&mut cargo, RUST)?;
+    let messages = tools.run(&mut cargo, RUST).map_err(for_people)?;
     let component = component_of(&String::from_utf8_lossy(&messages), project)?;
     let bytes = fs::read(&component).map_err(at(&component))?;
     Ok((bytes, sources_beyond(&project.root, &component)))
+}
+
+/// Takes away what cargo has said for programs, a line of JSON for each package.
+fn for_people(error: BuildError) -> BuildError {
+    match error {
+        BuildError::Tool { what, status, said } => {
+            let said = said.lines().filter(|line| !line.starts_with("{\"reason\":"));
+            BuildError::Tool { what, status, said: said.collect::<Vec<_>>().join("\n") }
+        }
+        other => other,
+    }
 }
 
 /// The sources outside `root` that the file beside the component lists, which cargo writes for other programs:
@@ -61,6 +72,14 @@ fn component_of(messages: &str, project: &Project) -> Result<PathBuf, BuildError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_failed_build_a_person_sees_what_the_compiler_said() {
+        let said = "   Compiling till v0.1.0\nerror[E0308]: mismatched types\n{\"reason\":\"build-finished\",\"success\":false}";
+        let failed = BuildError::Tool { what: "cargo".into(), status: "exit status 101".into(), said: said.into() };
+        let told = for_people(failed).to_string();
+        assert!(told.ends_with("\nerror[E0308]: mismatched types"), "{told}");
+    }
 
     #[test]
     fn the_sources_outside_the_project_are_read_from_what_cargo_lists() {

@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
     if args.accept_loss {
         super::repair::accept_what_is_lost(&settings.data_dir())?;
     }
-    let Some(serving) = Serving::start(&settings, actors, data_dir, None, &watch)? else { return Ok(()) };
+    let Some(serving) = Serving::start(&settings, actors, data_dir, None, None, &watch)? else { return Ok(()) };
     serving.announce()?;
     serving.until_it_ends()
 }

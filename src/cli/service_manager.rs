@@ -16,6 +16,12 @@ pub(super) fn begin() -> Result<(), Failure> {
 
 /// The runtime takes work: a unit of `Type=notify` counts as started, and units that come after it may start.
 pub(super) fn ready() {
+    for address in net::unused_addresses() {
+        log::warn!(
+            "nothing listens on {address}, which the service manager has opened: its clients wait until an actor or a listener \
+             has exactly this address"
+        );
+    }
     tell(NotifyState::Ready);
 }
 

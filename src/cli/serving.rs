@@ -13,6 +13,7 @@ use crate::base::limits::LOG_LINE_CHARS;
 use crate::base::text::one_line;
 use crate::base::{futexes, memory, thread};
 use crate::config::Settings;
+use crate::guest::KeptFunctions;
 use crate::handlers::Handlers;
 use crate::journal::RemoteLog;
 use crate::manifest::ActorSource;
@@ -52,6 +53,7 @@ impl Serving {
         actors: Vec<ActorSource>,
         data_dir: Option<PathBuf>,
         shared_log: Option<Arc<dyn RemoteLog>>,
+        functions: Option<KeptFunctions>,
         watch: &Watch,
     ) -> Result<Option<Self>, Failure> {
         let config = Config {
@@ -64,6 +66,7 @@ impl Serving {
             actors,
             handlers: Handlers::default(),
             secrets: settings.secrets(),
+            functions,
             shared_log,
         };
         // The management server is bound before any actor begins: otherwise a runtime could start that nobody can control.

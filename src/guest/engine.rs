@@ -16,6 +16,7 @@ use wasmtime::component::Component;
 
 use super::cache::CodeCache;
 use super::compiled::{Compiled, EngineError};
+use super::functions::KeptFunctions;
 use super::kept::KeptComponents;
 use super::outline::Outline;
 use super::program::{Capability, Program, ProgramError, Providers};
@@ -46,13 +47,22 @@ type ProgramKey = (ComponentDigest, Vec<&'static str>);
 impl GuestEngine {
     /// An engine that keeps compiled code in `cache_dir`, if one is given.
     pub(crate) fn new(cache_dir: Option<&Path>) -> Result<Self, EngineError> {
+        Self::with(cache_dir, None)
+    }
+
+    /// The same, which also keeps the functions that it compiles, for builds to come.
+    pub(crate) fn with(cache_dir: Option<&Path>, functions: Option<&KeptFunctions>) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
         // wasmtime compiles on rayon's threads.
         crate::base::pool::make_ready().map_err(EngineError::Setup)?;
         let addresses = Addresses::of_this_process();
-        let on_demand = Engine::new(&config(addresses)).map_err(setup)?;
+        let mut compiling = config(addresses);
+        if let Some(functions) = functions {
+            compiling.enable_incremental_compilation(functions.store()).map_err(setup)?;
+        }
+        let on_demand = Engine::new(&compiling).map_err(setup)?;
         let pool = match addresses {
-            Addresses::Ample => pool(&on_demand),
+            Addresses::Ample => pool(compiling, &on_demand),
             Addresses::Short { limit } => {
                 log::warn!(
                     "ulimit -v is {} KiB: instances reserve {SHORT_RESERVATION_BYTES} bytes of addresses each and are \

@@ -84,10 +84,10 @@ pub(super) fn config(addresses: Addresses) -> Config {
     config
 }
 
-/// The engine with the pool, or `on_demand` itself if the system refuses the pool: the pool reserves terabytes of
+/// The engine with the pool and these settings, or `on_demand` itself if the system refuses the pool: the pool reserves terabytes of
 /// addresses, which not every system grants (valgrind does not).
-pub(super) fn pool(on_demand: &Engine) -> Engine {
-    Engine::new(config(Addresses::Ample).allocation_strategy(pooling())).unwrap_or_else(|error| {
+pub(super) fn pool(mut config: Config, on_demand: &Engine) -> Engine {
+    Engine::new(config.allocation_strategy(pooling())).unwrap_or_else(|error| {
         log::warn!("no pool for instances, each is made on demand, which takes longer: {error:#}");
         on_demand.clone()
     })

@@ -56,7 +56,8 @@ impl ListenAddress {
                  others in"
                     .to_owned()
             }
-            (io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory, _) => String::new(),
+            // Of the last, the error itself says what to do: see `net::bind`.
+            (io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory | io::ErrorKind::ResourceBusy, _) => String::new(),
             _ if host.parse::<std::net::IpAddr>().is_err() && host != "localhost" => {
                 "; is \"host\" the name of this machine?".to_owned()
             }

@@ -105,6 +105,11 @@ pub(crate) fn bytes_in(dir: &Path) -> u64 {
     files.flatten().flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
+/// Whether `dir` is the data directory of a runtime, whatever it is called.
+pub(crate) fn is_data_directory(dir: &Path) -> bool {
+    dir.join("journal.mark").is_file()
+}
+
 /// Whether anything of a journal is in `dir`.
 pub(crate) fn has_journal(dir: &Path) -> bool {
     let files = ["journal.mark", "journal.db", "journal.db-wal"];

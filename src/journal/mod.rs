@@ -62,7 +62,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
-pub(crate) use backup::{bytes_in, copy, has_journal, remove_copied};
+pub(crate) use backup::{bytes_in, copy, has_journal, is_data_directory, remove_copied};
 pub(crate) use committed::{CommittedEvent, CommittedEvents};
 pub(crate) use dir::{DataDir, remove_ephemeral};
 pub use durability::Durability;

@@ -42,6 +42,25 @@ pub(super) fn take(address: SocketAddr) -> Option<io::Result<TcpListener>> {
     })
 }
 
+/// The addresses of the sockets that nobody in this process has taken: their clients wait.
+pub(crate) fn unused_addresses() -> Vec<SocketAddr> {
+    let inherited = INHERITED.lock();
+    let unused = inherited.iter().filter(|socket| is_lent(socket).is_ok_and(|is_lent| !is_lent));
+    unused.filter_map(|socket| socket.local_addr().ok()).collect()
+}
+
+/// What to say if `address` cannot be bound because a socket of another address, with the same port, was inherited.
+pub(super) fn in_the_way_of(address: SocketAddr) -> Option<io::Error> {
+    let covers =
+        |its: &SocketAddr| its.port() == address.port() && (its.ip().is_unspecified() || address.ip().is_unspecified());
+    let its = inherited_addresses().into_iter().find(covers)?;
+    let why = format!(
+        "the service manager has opened {its} for this process, which is another address: use {} here, or have it open {address}",
+        its.ip()
+    );
+    Some(io::Error::new(io::ErrorKind::ResourceBusy, why))
+}
+
 /// Whether somebody in this process has a copy of the socket: more of its descriptors than this one stand for the same socket.
 fn is_lent(socket: &TcpListener) -> io::Result<bool> {
     let own = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()))?;
@@ -61,7 +80,9 @@ mod tests {
         INHERITED.lock().push(socket);
         let first = take(address).expect("inherited").expect("lent");
         assert_eq!(take(address).expect("inherited").expect_err("lent already").kind(), io::ErrorKind::AddrInUse);
+        assert!(!unused_addresses().contains(&address));
         drop(first);
+        assert!(unused_addresses().contains(&address));
         take(address).expect("inherited").expect("lent again");
     }
 }

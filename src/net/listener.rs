@@ -14,7 +14,10 @@ pub(super) const BACKLOG: i32 = 1_024;
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = match inherited::take(address) {
         Some(inherited) => inherited?,
-        None => TcpListener::bind(address)?,
+        None => TcpListener::bind(address).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => inherited::in_the_way_of(address).unwrap_or(error),
+            _ => error,
+        })?,
     };
     rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;

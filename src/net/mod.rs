@@ -42,7 +42,7 @@ pub(crate) use client_queue::{ClientQueue, ClientWriterHandle, Flushed, PieceFra
 pub(crate) use client_writer::ClientWriter;
 pub(crate) use connection_threads::ConnectionThreads;
 pub(crate) use deadline::Deadline;
-pub(crate) use inherited::{inherit, inherited_addresses};
+pub(crate) use inherited::{inherit, inherited_addresses, unused_addresses};
 pub(crate) use linger::{discard_received, read_until_closed};
 pub(crate) use listener::bind;
 pub(crate) use readiness::wait_until_ready;

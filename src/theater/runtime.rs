@@ -18,7 +18,7 @@ use crate::base::one_shot::{OneReceiver, one_shot};
 use crate::base::places::Places;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::wait;
-use crate::guest::{GuestEngine, code_cache_within};
+use crate::guest::{GuestEngine, KeptFunctions, code_cache_within};
 use crate::handlers::{Handler, Handlers};
 use crate::journal::{DataDir, Durability, Journal, JournalError, JournalHandle, Listener, RemoteLog};
 use crate::manifest::{ActorSource, Manifest, ManifestError};
@@ -61,6 +61,8 @@ pub struct Config {
     pub handlers: Handlers,
     /// The secrets that manifests may use; by default none.
     pub secrets: Secrets,
+    /// Where compiled functions are kept, if builds of the same actors are to come.
+    pub(crate) functions: Option<KeptFunctions>,
     /// The shared log of the realm that this runtime owns, if it is a realm's: the data directory holds a copy of that.
     pub(crate) shared_log: Option<Arc<dyn RemoteLog>>,
 }
@@ -228,7 +230,8 @@ impl TheaterRuntime {
         if let Some(archive) = &retention.archive {
             journal.handle().archive_to(archive.clone());
         }
-        let mut engine = GuestEngine::new(cache.as_deref()).map_err(|error| TheaterError::Setup(error.to_string()))?;
+        let engine = GuestEngine::with(cache.as_deref(), config.functions.as_ref());
+        let mut engine = engine.map_err(|error| TheaterError::Setup(error.to_string()))?;
         config.handlers.check().map_err(TheaterError::Setup)?;
         config.secrets.check().map_err(TheaterError::Setup)?;
         engine.extensions.insert(config.handlers);

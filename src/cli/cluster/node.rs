@@ -189,7 +189,7 @@ fn own(
 
 fn serve(settings: &Settings, actors: Vec<ActorSource>, shared: &Arc<SharedLog>, watch: &Watch) -> Done {
     let shared = Arc::<SharedLog>::clone(shared);
-    let started = Serving::start(settings, actors, Some(settings.data_dir()), Some(shared), watch)?;
+    let started = Serving::start(settings, actors, Some(settings.data_dir()), Some(shared), None, watch)?;
     let Some(serving) = started else { return Ok(()) };
     serving.announce()?;
     serving.until_it_ends()

@@ -12,6 +12,8 @@ use crate::build::files_to_watch;
 
 /// The least time between two looks, and how long no file may have changed before a change is taken for complete.
 const PAUSE: Duration = Duration::from_millis(80);
+/// A change is taken for complete after this time, although files go on changing: somebody keeps writing there.
+const LONGEST: Duration = Duration::from_secs(2);
 /// A look takes at most one part in so many of the time.
 const SHARE: u32 = 10;
 
@@ -23,13 +25,15 @@ type Seen = BTreeMap<PathBuf, FileMark>;
 pub(super) struct SourceTree {
     directories: Vec<PathBuf>,
     files: Vec<PathBuf>,
+    /// Directories among those that are not watched.
+    but: Vec<PathBuf>,
     seen: Seen,
 }
 
 impl SourceTree {
     /// Watches these directories, as they are from now on.
     pub(super) fn new(directories: Vec<PathBuf>) -> Self {
-        let mut tree = Self { directories, files: Vec::new(), seen: Seen::new() };
+        let mut tree = Self { directories, files: Vec::new(), but: Vec::new(), seen: Seen::new() };
         tree.seen = tree.look();
         tree
     }
@@ -44,15 +48,25 @@ impl SourceTree {
         self.files = files;
     }
 
+    /// Does not watch these directories from now on, and those again that the call before has named.
+    pub(super) fn except(&mut self, but: Vec<PathBuf>) {
+        let is_below = |file: &Path, directories: &[PathBuf]| directories.iter().any(|it| file.starts_with(it));
+        self.seen.retain(|file, _| !is_below(file, &but));
+        let before = std::mem::replace(&mut self.but, but);
+        let again = self.look().into_iter().filter(|(file, _)| is_below(file, &before));
+        self.seen.extend(again);
+    }
+
     /// Waits until a file has changed and then none has for a moment; says which.
     pub(super) fn changed(&mut self) -> String {
         let mut now = self.look_again();
         while now == self.seen {
             now = self.look_again();
         }
+        let begun = clock::now();
         loop {
             let later = self.look_again();
-            if later == now {
+            if later == now || clock::since(begun) > LONGEST {
                 break;
             }
             now = later;
@@ -72,7 +86,8 @@ impl SourceTree {
 
     fn look(&self) -> Seen {
         // A directory that is being moved or made anew has no files for a moment.
-        let found = self.directories.iter().flat_map(|directory| files_to_watch(directory).unwrap_or_default());
+        let found =
+            self.directories.iter().flat_map(|directory| files_to_watch(directory, &self.but).unwrap_or_default());
         let all = found.chain(self.files.iter().cloned());
         all.filter_map(|file| mark(&file).map(|mark| (file, mark))).collect()
     }
@@ -129,6 +144,51 @@ mod tests {
         fs::remove_file(file("src/other.py")).expect("removed");
         fs::write(file("till.toml"), "").expect("written");
         assert!(tree.changed().ends_with("till.toml and another file have changed"));
+    }
+
+    #[test]
+    fn what_a_runtime_or_an_actor_writes_is_not_watched() {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(place.path()).expect("a path");
+        for directory in ["src", "kept", "kept/log", "files"] {
+            fs::create_dir(root.join(directory)).expect("made");
+        }
+        fs::write(root.join("kept/journal.mark"), "").expect("written");
+        fs::write(root.join("files/a.txt"), "1").expect("written");
+        let mut tree = SourceTree::new(vec![root.clone()]);
+        tree.except(vec![root.join("files")]);
+        assert_eq!(tree.look(), tree.seen);
+        fs::write(root.join("kept/log/1"), "batches").expect("written");
+        fs::write(root.join("kept/index.db"), "rows").expect("written");
+        fs::write(root.join("files/a.txt"), "22").expect("written");
+        assert_eq!(tree.look(), tree.seen);
+        // Without the grant, the files are those of a person.
+        tree.except(Vec::new());
+        assert_eq!(tree.look(), tree.seen);
+        fs::write(root.join("files/a.txt"), "333").expect("written");
+        assert!(tree.changed().ends_with("files/a.txt has changed"));
+    }
+
+    #[test]
+    fn a_change_is_told_although_somebody_keeps_writing() {
+        let place = tempfile::tempdir().expect("a directory");
+        let busy = place.path().join("busy.txt");
+        let mut tree = SourceTree::new(vec![place.path().to_owned()]);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut length = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    length += 1;
+                    fs::write(&busy, "x".repeat(length)).expect("written");
+                    wait::sleep(Duration::from_millis(10));
+                }
+            });
+            fs::write(place.path().join("main.py"), "1").expect("written");
+            let told = tree.changed();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(told.contains("changed"), "{told}");
+        });
     }
 
     #[test]

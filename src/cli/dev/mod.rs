@@ -22,6 +22,7 @@ use super::show::line;
 use super::toolchain::ToolchainArgs;
 use super::{Done, Failure};
 use crate::base::thread;
+use crate::guest::KeptFunctions;
 use crate::manifest::ActorSource;
 
 #[derive(Args)]
@@ -52,10 +53,13 @@ pub(in crate::cli) fn dev(args: &DevArgs) -> Done {
     tree.also(projects.beyond());
     let actors: Vec<ActorSource> = projects.roots().iter().map(ActorSource::from).collect();
     let data_dir = (!args.ephemeral).then(|| settings.data_dir());
-    let Some(serving) = Serving::start(&settings, actors, data_dir, None, &watch)? else { return Ok(()) };
+    let functions = Some(KeptFunctions::default());
+    let Some(serving) = Serving::start(&settings, actors, data_dir, None, functions, &watch)? else { return Ok(()) };
     let theater = serving.handle();
     let requests = requests::show(&theater).map_err(Failure::no)?;
     projects.carry_over(&theater);
+    // A directory that an actor may write to is there once the actor is.
+    tree.except(projects.written());
     serving.announce()?;
     // Both threads go on until the process ends; nobody joins them.
     let watching = thread::spawn("sources", move || {
@@ -64,6 +68,7 @@ pub(in crate::cli) fn dev(args: &DevArgs) -> Done {
             if projects.build_all() {
                 tree.also(projects.beyond());
                 projects.carry_over(&theater);
+                tree.except(projects.written());
             }
         }
     });

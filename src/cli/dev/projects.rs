@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::clock;
 use crate::base::limits::ActorLimits;
-use crate::build::{Builder, manifests_of, manifests_to_build, project_directory};
+use crate::build::{Builder, manifests_of, manifests_to_build, project_directory, written_by_actors};
 use crate::cli::show::{line, visible};
 use crate::cli::{Failure, stderr};
 use crate::manifest::{ActorSource, Manifest};
@@ -52,6 +52,11 @@ impl Projects {
 
     pub(super) fn directories(&self) -> Vec<PathBuf> {
         self.manifests.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The directories that actors write to while the projects are watched.
+    pub(super) fn written(&self) -> Vec<PathBuf> {
+        self.directories().iter().flat_map(|project| written_by_actors(project, &self.limits)).collect()
     }
 
     pub(super) fn beyond(&self) -> Vec<PathBuf> {
