@@ -10,8 +10,10 @@
 mod batch;
 mod building;
 mod bytes;
+mod copying;
 mod dir;
 mod directory;
+mod edited;
 #[cfg(test)]
 mod double;
 mod entry;

@@ -13,15 +13,16 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::batch::{BatchBuilder, BatchHeader, RawBatch, Tip, TypeNames};
+use super::batch::{BatchBuilder, BatchHeader, Tip, TypeNames};
 use super::building::{BatchBuilding, Dictionary, Note};
 use super::bytes::Malformed;
 use super::dir::{self, numbers_in, path_of, remove_unfinished};
 use super::directory::SegmentDirectory;
+use super::edited::Edited;
 use super::entry::{Entry, EventEntry, Payload};
 use super::forward::{CommittedSegments, ShowBatches};
 use super::mark::{MarkFile, Marked};
-use super::remote::{RemoteBatch, RemoteFault, RemoteLog};
+use super::remote::{RemoteBatch, RemoteLog};
 use super::segment::{self, FORMAT, SegmentBytes, SegmentHeader, Trailer, read_entry};
 use super::state::{Found, Open, Sealed, State};
 use super::walk::{SegmentWalk, ToRead};
@@ -43,12 +44,12 @@ const OPEN_SEGMENTS: usize = 16;
 
 /// The log of a directory.
 pub(in crate::journal) struct Segments {
-    dir: PathBuf,
-    state: RwLock<State>,
+    pub(super) dir: PathBuf,
+    pub(super) state: RwLock<State>,
     /// The sealed segments read last, the newest in front.
     opened: Mutex<VecDeque<Arc<Opened>>>,
     /// None where it is only read.
-    pen: Option<Mutex<Pen>>,
+    pub(super) pen: Option<Mutex<Pen>>,
 }
 
 /// A segment's file, as it was when the log was opened to be read.
@@ -69,18 +70,18 @@ struct Opened {
 }
 
 /// What the one who appends has.
-struct Pen {
+pub(super) struct Pen {
     /// The shared log of a realm, which takes each batch first.
-    remote: Option<Arc<dyn RemoteLog>>,
+    pub(super) remote: Option<Arc<dyn RemoteLog>>,
     durability: Durability,
-    journal: [u8; 16],
+    pub(super) journal: [u8; 16],
     /// None before the first append, and as long as nobody vouches for what is there, since something was lost.
     mark: Option<MarkFile>,
     /// What the first append has to put in order before it. A start that refuses what it has found changes none of it.
     untidy: Option<Untidy>,
     /// What the segment that grows has names and large parts of.
     /// It is with the batch that is being put together, and anew where none came of that.
-    dictionary: Option<Dictionary>,
+    pub(super) dictionary: Option<Dictionary>,
     room: Vec<u8>,
     /// How long the file of the segment that grows is: batches and zeros behind them.
     reserved: u64,
@@ -120,20 +121,6 @@ impl Segments {
         Self::open_if(dir, durability, marked, true, None)
     }
 
-    /// Opens the local copy of a realm's log, or makes one; all that it lacks comes from the shared log.
-    pub(in crate::journal) fn open_copy(
-        dir: &Path,
-        journal: [u8; 16],
-        marked: Option<&Marked>,
-    ) -> Result<OpenedLog, LogError> {
-        Self::open_if(dir, Durability::Relaxed, marked, true, Some(journal))
-    }
-
-    /// From here on, each batch goes to the shared log first.
-    pub(in crate::journal) fn append_through(&self, remote: Arc<dyn RemoteLog>) {
-        self.pen.as_ref().expect("who only reads appends nothing").lock().remote = Some(remote);
-    }
-
     /// The same, whatever was lost behind the last good batch. The mark stays as it is until [`BatchLog::close`].
     pub(in crate::journal) fn open_despite_loss(dir: &Path) -> Result<OpenedLog, LogError> {
         Self::open_if(dir, Durability::Commit, None, false, None)
@@ -144,7 +131,7 @@ impl Segments {
         Ok(!numbers_in(&dir.join("log"))?.is_empty())
     }
 
-    fn open_if(
+    pub(super) fn open_if(
         dir: &Path,
         durability: Durability,
         marked: Option<&Marked>,
@@ -341,7 +328,7 @@ impl Segments {
     }
 
     /// Makes the segment that grows a sealed one, and begins another.
-    fn begin_segment(&self, pen: &mut Pen, format: u8) -> Result<(), LogError> {
+    pub(super) fn begin_segment(&self, pen: &mut Pen, format: u8) -> Result<(), LogError> {
         let (tip, last) = {
             let state = self.state.read();
             let open = state.open.as_ref();
@@ -369,7 +356,7 @@ impl Segments {
     }
 
     /// Writes a batch behind the others. `note` has the directory name what is in the batch, which begins at a place in the file.
-    fn write(
+    pub(super) fn write(
         &self,
         pen: &mut Pen,
         bytes: &[u8],
@@ -408,97 +395,8 @@ impl Segments {
         Ok(tip)
     }
 
-    /// Appends a batch of the shared log as it is. One that is not what follows here is refused, and nothing is changed.
-    pub(in crate::journal) fn append_copy(&self, bytes: &[u8], format: u8) -> Result<Tip, LogError> {
-        let mut pen = self.pen.as_ref().expect("who only reads appends nothing").lock();
-        pen.check(&self.dir)?;
-        pen.tidy(&self.dir, &self.state.read())?;
-        let refused = |Malformed(why)| {
-            let why = format!("the shared log has another batch than the one that follows here: {why}");
-            LogError::Damaged { path: self.dir.clone(), why }
-        };
-        let batch = RawBatch::first(bytes).map_err(refused)?;
-        let (before, open, sealed) = {
-            let state = self.state.read();
-            let number = |sealed: &Sealed| sealed.header.number;
-            (state.tip, state.open.as_ref().map(|open| open.header.number), state.sealed.last().map_or(0, number))
-        };
-        let segment = batch.header.segment;
-        let begins_segment = segment == open.unwrap_or(sealed) + 1;
-        if batch.length() != bytes.len() || !(begins_segment || open == Some(segment)) {
-            return Err(refused(Malformed("a batch is of another segment or length")));
-        }
-        if format > FORMAT {
-            return Err(refused(Malformed("it was written by a newer version of Theater")));
-        }
-        batch.check(&before, segment, segment::tag_of(pen.journal)).map_err(refused)?;
-        if begins_segment {
-            self.begin_segment(&mut pen, format)?;
-        }
-        // What is put together from here on begins with what this batch has brought.
-        pen.dictionary = None;
-        let tip = self.write(&mut pen, bytes, &batch.header, |directory, length| {
-            let at = usize::try_from(length).expect("a segment is far below 4 GiB");
-            segment::note_batch(directory, at, &batch).map_err(refused)
-        })?;
-        Ok(tip)
-    }
-
-    /// Shows each batch as a shared log keeps it, until `show` says no.
-    pub(in crate::journal) fn each_batch(
-        &self,
-        show: &mut dyn FnMut(&RemoteBatch<'_>) -> bool,
-    ) -> Result<(), LogError> {
-        for (path, _) in self.files() {
-            let bytes = SegmentBytes::read(&path).map_err(io_at(&path))?.map_err(damaged_at(&path))?;
-            let (segment, format) = (bytes.header.number, bytes.header.format);
-            // Whoever shall see no more stops the walk, which is no error.
-            let _ = bytes.walk(|_, batch| {
-                let Tip { batch: number, position, digest, .. } = batch.header.tip();
-                let bytes = batch.bytes();
-                let is_wanted = show(&RemoteBatch { number, segment, format, position, digest, bytes });
-                if is_wanted { Ok(()) } else { Err(()) }
-            });
-        }
-        Ok(())
-    }
-
-    /// How often each sealed segment was written anew.
-    pub(in crate::journal) fn generations(&self) -> Vec<(u32, u32)> {
-        let state = self.state.read();
-        state.sealed.iter().map(|sealed| (sealed.header.number, sealed.generation)).collect()
-    }
-
-    /// Puts the batches of the shared log, from which data was dropped there, in the place of a sealed segment.
-    pub(in crate::journal) fn replace(
-        &self,
-        number: u32,
-        generation: u32,
-        batches: &[Vec<u8>],
-    ) -> Result<(), LogError> {
-        let path = path_of(&self.dir, number);
-        let damaged = damaged_at(&path);
-        let (header, after) = {
-            let state = self.state.read();
-            let sealed = state.sealed.iter().find(|sealed| sealed.header.number == number);
-            let sealed = sealed.ok_or_else(|| damaged(Malformed("it is to be written anew, and is not sealed")))?;
-            (sealed.header, sealed.after)
-        };
-        let (mut tip, mut whole) = (header.before, Vec::new());
-        for bytes in batches {
-            let batch = RawBatch::first(bytes).map_err(&damaged)?;
-            batch.check(&tip, number, header.tag()).map_err(&damaged)?;
-            tip = batch.header.tip();
-            whole.push((batch.header, bytes.clone()));
-        }
-        if tip != after {
-            return Err(damaged(Malformed("the shared log has other batches in it")));
-        }
-        self.put_anew(&path, &Edited { header, batches: whole, generation, changed: Vec::new() })
-    }
-
     /// Writes a sealed segment anew.
-    fn put_anew(&self, path: &Path, edited: &Edited) -> Result<(), LogError> {
+    pub(super) fn put_anew(&self, path: &Path, edited: &Edited) -> Result<(), LogError> {
         let Edited { header, batches, generation, .. } = edited;
         segment::write_anew(path, *header, batches, *generation).map_err(io_at(path))?;
         let mut state = self.state.write();
@@ -745,27 +643,9 @@ impl BatchLog for Segments {
     }
 }
 
-/// A sealed segment, as it is to be written anew.
-struct Edited {
-    header: SegmentHeader,
-    batches: Vec<(BatchHeader, Vec<u8>)>,
-    generation: u32,
-    /// Which of them are not what they were.
-    changed: Vec<bool>,
-}
-
-impl Edited {
-    /// Puts what has changed into the shared log.
-    fn send(&self, remote: &dyn RemoteLog) -> Result<(), RemoteFault> {
-        let changed = self.batches.iter().zip(&self.changed).filter(|(_, changed)| **changed);
-        let batches: Vec<(u64, &[u8])> = changed.map(|((head, bytes), _)| (head.tip().batch, &bytes[..])).collect();
-        remote.rewrite(self.header.number, self.generation, &batches)
-    }
-}
-
 impl Pen {
     /// Puts in order what earlier runtimes have left in the directory of the segments, before the first append.
-    fn tidy(&mut self, log_dir: &Path, state: &State) -> Result<(), LogError> {
+    pub(super) fn tidy(&mut self, log_dir: &Path, state: &State) -> Result<(), LogError> {
         let Some(Untidy { is_to_be_cut, stillborn, is_vouched_for }) = &self.untidy else { return Ok(()) };
         let dir = log_dir.parent().expect("the log is in the data directory");
         // The mark is made before the directory; see `dir::make`.
@@ -803,7 +683,7 @@ impl Pen {
         }
     }
 
-    fn check(&self, dir: &Path) -> Result<(), LogError> {
+    pub(super) fn check(&self, dir: &Path) -> Result<(), LogError> {
         if self.has_failed { Err(io_at(dir)(io::Error::other("an earlier write failed"))) } else { Ok(()) }
     }
 }
