@@ -146,7 +146,9 @@ fn a_hundred_requests_are_open_at_once_and_hold_no_thread_and_the_answers_come_i
         names.retain(|name| !name.starts_with("mgmt-"));
         names
     };
-    let before = threads();
+    // A thread has the name of the one that has begun it, until it has set its own: those of the process and the supervisor are alike.
+    let named = |names: &Vec<String>| names.iter().filter(|name| *name == "theater").count() == 2;
+    let before = eventually("each thread has its name", || Some(threads()).filter(named));
     square.say("asker", &json!({ "op": "ask-many", "to": "other", "msg": "defer", "n": 100 }));
     let tokens =
         eventually("all are put off", || Some(put_off(&square.running, "other")).filter(|all| all.len() == 100));
