@@ -18,6 +18,11 @@ pub(crate) struct Granted {
 /// The kernel reports a number above this if there is no limit.
 const NO_LIMIT: u64 = 1 << 60;
 
+/// What the machine is called; empty where the system does not say.
+pub(crate) fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// How many bytes of addresses this process may have (`ulimit -v`); none if that is not limited.
 pub(crate) fn address_limit() -> Option<u64> {
     getrlimit(Resource::As).current

@@ -23,3 +23,4 @@ pub mod sync;
 pub mod text;
 pub mod thread;
 pub mod wait;
+pub mod whole_file;

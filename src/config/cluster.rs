@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{ConfigError, InForce, Origin, Settings};
+use crate::base::machine;
 use crate::net::postgres::PostgresUrl;
 use crate::realm::{Cluster, NodeId, RealmName};
 use crate::server::{open_to_others, read_secret};
@@ -57,7 +58,7 @@ impl Settings {
         let which = "a node of a cluster takes part in a realm: name it with --realm";
         let realm = realm.ok_or_else(|| ConfigError::Together(which.into()))?;
         let InForce { value, origin, .. } = self.get("cluster.node");
-        let name = value.clone().unwrap_or_else(name_of_this_machine);
+        let name = value.clone().unwrap_or_else(machine::host_name);
         let node = NodeId::new(&name).map_err(|why| ConfigError::Value { origin: origin.clone(), why })?;
         Ok(Some(RealmOptions {
             cluster,
@@ -91,8 +92,4 @@ impl Settings {
             }
         }
     }
-}
-
-fn name_of_this_machine() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }

@@ -2,14 +2,15 @@
 //!
 //! Without it, somebody could run the copy as a journal of its own, and two histories would go on from one.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::JournalError;
 use super::named::named;
+use crate::base::whole_file::replace;
 
 const FILE: &str = "realm.json";
 
@@ -51,14 +52,8 @@ impl RealmFile {
 
     /// Writes the file, before anything of the realm is in the directory.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
-        let path = dir.join(FILE);
-        let beside = path.with_extension("new");
         let written = Written { realm: self.realm.clone(), journal: hex::encode(self.journal) };
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&written)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(dir)?.sync_all()
+        replace(&dir.join(FILE), &serde_json::to_vec(&written)?)
     }
 }
 

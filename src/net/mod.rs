@@ -14,7 +14,7 @@
 //! | `linger` | closing a connection so that the client still reads what was sent to it last |
 //! | `client_queue`, `client_orders`, `client_writer` | the bounded queue of what is sent to one client at any time; the thread that sends it |
 //! | `answer_budget` | how many bytes of answers, not yet taken by their clients, one listener holds |
-//! | `tls` | TLS for every listener: the certificate, and the session of one connection |
+//! | `tls` | TLS for every listener: the certificate, and the session of one connection; whose certificates a client accepts |
 //! | `http` | the HTTP/1.1 server |
 //! | `postgres` | a client of PostgreSQL |
 
@@ -47,5 +47,6 @@ pub(crate) use linger::{discard_received, read_until_closed};
 pub(crate) use listener::bind;
 pub(crate) use readiness::wait_until_ready;
 pub(crate) use timed_io::{read_within, untaken, write_within};
-pub(crate) use tls::{CertificateError, ServerCertificate, TlsSession, doubt_key, explain_pem};
+pub(crate) use tls::{CertificateError, ServerCertificate, TlsSession, doubt_key};
+pub(crate) use tls::{client_config, roots_in, well_known_roots};
 pub(crate) use wakeup::Wakeup;

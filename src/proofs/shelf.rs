@@ -1,11 +1,12 @@
 //! What lies in the directory `proofs` of a data directory: the tiles, and the checkpoints that were signed.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::note::{NOTE_BYTES, NoteError, SignedNote};
 use super::tiles::TileDir;
+use crate::base::whole_file::replace;
 
 /// The newest checkpoint that was signed.
 const CHECKPOINT: &str = "checkpoint";
@@ -47,11 +48,11 @@ impl Shelf {
 
     /// Keeps a checkpoint. When this returns, it is on disk.
     pub(super) fn keep_checkpoint(&self, note: &SignedNote) -> io::Result<()> {
-        replace(&self.dir.join(CHECKPOINT), &note.to_string())
+        replace(&self.dir.join(CHECKPOINT), note.to_string().as_bytes())
     }
 
     pub(super) fn keep_witnessed(&self, note: &SignedNote) -> io::Result<()> {
-        replace(&self.dir.join(WITNESSED), &note.to_string())
+        replace(&self.dir.join(WITNESSED), note.to_string().as_bytes())
     }
 
     /// Whether the tiles are what was written: the runtime before has ended in order, or the machine has been up since it wrote
@@ -67,12 +68,12 @@ impl Shelf {
     /// Says that tiles are being written.
     pub(super) fn begin(&self, boot: &str) -> io::Result<()> {
         fs::create_dir_all(&self.dir)?;
-        replace(&self.dir.join(STATE), &format!("boot {boot}\n"))
+        replace(&self.dir.join(STATE), format!("boot {boot}\n").as_bytes())
     }
 
     /// Says that tiles are damaged: the next start makes them anew.
     pub(super) fn distrust(&self) -> io::Result<()> {
-        replace(&self.dir.join(STATE), DAMAGED)
+        replace(&self.dir.join(STATE), DAMAGED.as_bytes())
     }
 
     /// Has the disk hold the tiles, and says so, unless they are known to be damaged.
@@ -81,7 +82,7 @@ impl Shelf {
             return Ok(());
         }
         rustix::fs::syncfs(File::open(&self.dir)?)?;
-        replace(&self.dir.join(STATE), "in order\n")
+        replace(&self.dir.join(STATE), b"in order\n")
     }
 }
 
@@ -96,17 +97,4 @@ pub(crate) fn read_note(path: &Path) -> io::Result<Option<SignedNote>> {
     file.take(NOTE_BYTES as u64 + 1).read_to_string(&mut text).map_err(named)?;
     let wrong = |error: NoteError| named(io::Error::new(io::ErrorKind::InvalidData, error.to_string()));
     SignedNote::parse(&text).map(Some).map_err(wrong)
-}
-
-/// Replaces a file as a whole: whoever reads it, also after a power loss, finds the text before or this one.
-pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // Each file has its own: two of them may be replaced at the same time.
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }

@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 use super::add_checkpoint::AddCheckpoint;
 use super::checkpoint::Checkpoint;
 use super::note::{NoteError, PrivateKey, SignatureLine, SignedNote};
-use super::shelf::{read_note, replace};
+use super::shelf::read_note;
 use super::tree::{TreeHash, is_consistent};
 use super::trusted::TrustedLog;
+use crate::base::whole_file::replace;
 
 /// Why a witness does not cosign, in the terms of `tlog-witness`.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +96,7 @@ impl WitnessBook {
         }
         let cosignature = self.key.cosign(&asked.note.text, time);
         let kept = SignedNote { signatures: vec![cosignature.clone()], text: asked.note.text.clone() };
-        replace(&path, &kept.to_string())?;
+        replace(&path, kept.to_string().as_bytes())?;
         Ok(cosignature)
     }
 

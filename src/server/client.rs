@@ -7,19 +7,17 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConnection, StreamOwned};
 
 use super::frame::{self, FrameError};
 use super::protocol::{ActorView, Request, Response, Scope};
 use super::read_at_most;
 use crate::base::id::ActorId;
 use crate::base::limits::{FRAME_BYTES, PEM_BYTES};
-use crate::net::explain_pem;
+use crate::net::{client_config, roots_in, well_known_roots};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -445,30 +443,16 @@ fn tcp(address: &str) -> io::Result<TcpStream> {
 
 fn session(address: &str, authorities: Option<&Path>) -> Result<ClientConnection, ClientError> {
     let wrong = |why: &dyn fmt::Display| ClientError::Tls(why.to_string());
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    let roots = match authorities {
+        None => well_known_roots(),
         Some(path) => {
-            let named = |why: &dyn fmt::Display| ClientError::Tls(format!("{}: {why}", path.display()));
-            let pem = read_at_most(PEM_BYTES, path).map_err(|why| named(&why))?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|error| named(&explain_pem(&error)))?;
-                roots.add(certificate).map_err(|error| named(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(named(&"it holds no certificate in PEM form"));
-            }
+            let named = |why: String| ClientError::Tls(format!("{}: {why}", path.display()));
+            read_at_most(PEM_BYTES, path).and_then(|pem| roots_in(&pem)).map_err(named)?
         }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    };
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(|error| wrong(&error))?;
-    ClientConnection::new(Arc::new(config), name).map_err(|error| wrong(&error))
+    ClientConnection::new(client_config(roots), name).map_err(|error| wrong(&error))
 }
 
 pub(crate) fn unexpected(response: &Response) -> ClientError {

@@ -37,6 +37,7 @@ use self::collector::Collector;
 use self::events::SpanReader;
 use self::otlp::Resource;
 use self::sender::Trouble;
+use crate::base::machine;
 use crate::base::thread::{self, JoinHandle};
 use crate::base::{clock, wait};
 use crate::handlers::OwnServer;
@@ -151,8 +152,8 @@ impl Telemetry {
 
 /// Names this runtime among others: it stays the same when it is started again.
 fn instance_of(theater: &TheaterHandle) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = machine::host_name();
     let dir = theater.journal.dir();
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("theater://{}{}", host.trim(), dir.display()).as_bytes()).to_string()
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("theater://{}{}", host, dir.display()).as_bytes()).to_string()
 }

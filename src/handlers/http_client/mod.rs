@@ -27,9 +27,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -46,7 +44,7 @@ use crate::chain::{Function, function};
 use crate::guest::wit::{HttpRequest, HttpResponse};
 use crate::guest::{Capability, Effect, Extensions, HostState, Interruption, Live};
 use crate::manifest::{HandlerEntry, ManifestError, read_bounded};
-use crate::net::explain_pem;
+use crate::net::{client_config, roots_in, well_known_roots};
 use crate::system::{OrderKind, Waited};
 pub(crate) use own_server::{OwnAnswer, OwnServer};
 
@@ -146,10 +144,7 @@ fn timeout(key: &str, given: Option<u64>, default: u64) -> Result<Duration, Stri
 
 /// TLS with servers whose certificate leads to one of Mozilla's roots. All actors share it.
 fn trusting_mozilla() -> Arc<ClientConfig> {
-    static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        tls(roots)
-    });
+    static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| client_config(well_known_roots()));
     Arc::clone(&TLS)
 }
 
@@ -157,21 +152,7 @@ fn trusting_mozilla() -> Arc<ClientConfig> {
 fn trusting(file: &Path) -> Result<Arc<ClientConfig>, String> {
     let bad = |why: &str| format!("\"roots\" {}: {why}", file.display());
     let pem = read_bounded(file, PEM_BYTES).map_err(|why| bad(&why))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let mut roots = RootCertStore::empty();
-    // The bundles of operating systems hold a few certificates that webpki cannot parse.
-    let (usable, _) = roots.add_parsable_certificates(certificates.map_err(|error| bad(&explain_pem(&error)))?);
-    if usable == 0 { Err(bad("holds no certificate in PEM form")) } else { Ok(tls(roots)) }
-}
-
-fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
+    roots_in(&pem).map(client_config).map_err(|why| bad(&why))
 }
 
 impl Grant for HttpClient {

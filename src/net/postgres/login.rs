@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -11,17 +10,20 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use rustix::net::sockopt;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use super::url::{Encryption, PostgresServer, PostgresUrl};
 use super::wire::{PostgresStream, TimedSocket, Wire};
 use super::{PostgresFault, server_fault};
+use crate::base::opened::Opened;
 use crate::net::deadline::Deadline;
+use crate::net::tls::{client_config, roots_in, well_known_roots};
 
 /// A connection on which nothing comes is asked after so many seconds whether its other end is there.
 const KEEP_ALIVE_SECONDS: u64 = 5;
+/// A file of authorities is not longer.
+const PEM_BYTES: u64 = 1024 * 1024;
 
 /// Opens a connection, and waits until the server takes statements.
 pub(super) fn open(
@@ -79,28 +81,15 @@ fn connect(server: &PostgresServer, deadline: Deadline) -> io::Result<TcpStream>
 }
 
 fn session(server: &PostgresServer, authorities: Option<&Path>) -> Result<ClientConnection, String> {
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    let roots = match authorities {
+        None => well_known_roots(),
         Some(path) => {
-            let wrong = |why: String| format!("sslrootcert {}: {why}", path.display());
-            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-            let certificates = certificates.map_err(|error| wrong(crate::net::explain_pem(&error)))?;
-            let (usable, _) = roots.add_parsable_certificates(certificates);
-            if usable == 0 {
-                return Err(wrong("it holds no certificate in PEM form".into()));
-            }
+            let pem = Opened::open(path).and_then(|file| file.read(PEM_BYTES));
+            pem.and_then(|pem| roots_in(&pem)).map_err(|why| format!("sslrootcert {}: {why}", path.display()))?
         }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    };
     let name = ServerName::try_from(server.host.clone()).map_err(|error| error.to_string())?;
-    ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())
+    ClientConnection::new(client_config(roots), name).map_err(|error| error.to_string())
 }
 
 fn log_in(wire: &mut Wire, url: &PostgresUrl, password: Option<&str>) -> Result<(), PostgresFault> {
