@@ -189,6 +189,7 @@ fn nothing_acknowledged_is_lost_or_done_twice_whatever_fails() {
         };
         goes_on("the bank begins");
         for round in 0..rounds {
+            // How long a fault lasts is drawn, too: shorter than the lease, or longer.
             let (number, time) = (owner(), Duration::from_millis(200 + choices.below(2_500) as u64));
             let other = (number + 1 + choices.below(2)) % NODES.len();
             let kinds = [

@@ -83,6 +83,89 @@ fn an_owner_that_was_frozen_answers_nobody_and_follows() {
 }
 
 #[test]
+fn a_follower_says_whom_to_ask_and_ends_in_order_when_it_is_asked() {
+    let Some((_database, mut realm)) = realm_of_probe("a follower that is asked") else { return };
+    let first = realm.node("first").owns(&realm);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    realm.more.extend(["--metrics-listen".into(), port.to_string()]);
+    let second = realm.node("second").follows(&realm);
+    let answer = |path: &str| Http::connect(port).ask("GET", path, None);
+    let ready = eventually("it follows", || Some(answer("/readyz")).filter(|ready| ready.body.contains("first")));
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("node first owns the realm bank: ask it, at 127.0.0.1:0"), "{}", ready.body);
+    assert_eq!(answer("/livez").status, 200, "it is well");
+
+    let realms = || theater(&["realms", "--cluster", &realm.url], None);
+    let shown = eventually("it is listed", || {
+        Some(text(&realms().stdout)).filter(|shown| shown.contains("follows, 0 batches behind"))
+    });
+    assert!(shown.starts_with("bank  owner first, epoch "), "{shown}");
+    assert!(shown.contains("owns it, management at 127.0.0.1:0"), "{shown}");
+    second.signal("TERM");
+    assert_eq!(second.ends(), Some(0));
+    assert!(!text(&realms().stdout).contains("second"), "it takes no part any more");
+    assert_eq!(count(&first), 1);
+}
+
+#[test]
+fn an_operator_sees_what_the_servers_keep() {
+    let Some(database) = database("a look at the servers") else { return };
+    let look = |more: &[&str]| {
+        let output = theater(&[&["doctor", "--cluster", &database.url()], more].concat(), None);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, shown) = look(&[]);
+    assert_eq!(code, Some(1), "no standby, and no tables");
+    for line in
+        ["fsync                        on", "synchronous_standby_names    (empty)", "tables of Theater            none"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(shown.contains("theater cluster init"), "{shown}");
+    for made in ["the tables are made", "the tables are there already"] {
+        let output = theater(&["cluster", "init", "--cluster", &database.url()], None);
+        assert!(text(&output.stdout).contains(made), "{}", text(&output.stdout));
+    }
+    let found: Value = serde_json::from_str(&look(&["--json"]).1).expect("JSON");
+    let tables = found["checks"].as_array().expect("a list").iter().find(|check| check["what"] == "tables of Theater");
+    assert_eq!((&found["well"], &tables.expect("it is there")["is_well"]), (&json!(false), &json!(true)));
+}
+
+#[test]
+fn a_takeover_waits_for_a_batch_from_which_data_is_being_dropped() {
+    let Some((database, realm)) = realm_of_probe("an owner that drops data") else { return };
+    let first = realm.node("first").owns(&realm);
+    first.request(&json!({ "op": "echo", "value": "a secret that must go" }));
+    let second = realm.node("second").follows(&realm);
+    let events = first.cli(&["events", "probe", "--json"]);
+    let event = |line: &str| serde_json::from_str::<Value>(line).expect("JSON");
+    let telling = events.lines().map(event).find(|event| event.to_string().contains("a secret that must go"));
+    let sequence = telling.expect("it is recorded")["sequence"].to_string();
+    // The rewrite waits for a row that somebody holds.
+    let hold = "begin; select 1 from theater.log where number = 2 for update; select pg_sleep(4)";
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| database.ask(hold));
+        let is_held = || {
+            let holding = "select count(*) from pg_stat_activity where query like '%pg_sleep(4)' and state = 'active'";
+            database.ask(holding) != "0"
+        };
+        eventually("the row is held", || is_held().then_some(()));
+        let management = first.management();
+        let redact = scope.spawn(move || theater(&["redact", "probe", "--event", &sequence], Some(management)));
+        let waits = "select count(*) from pg_stat_activity where query like '%update theater.log%' and wait_event_type = 'Lock'";
+        eventually("the rewrite waits", || (database.ask(waits) != "0").then_some(()));
+        database.ask("update theater.realms set owner = null, node = null, epoch = epoch + 1");
+        assert!(!is_held(), "the realm had another owner while the former one wrote");
+        held.join().expect("no panic");
+        redact.join().expect("no panic");
+    });
+    let first = first.until("following", &realm);
+    assert_eq!(count(&second.owns(&realm)), 1);
+    drop(first);
+    realm.verify();
+}
+
+#[test]
 fn an_owner_that_is_cut_off_says_that_it_is_not_ready() {
     let Some(database) = database("a cut-off owner") else { return };
     let mut realm = Realm::of_probe(database.url());
@@ -117,9 +200,11 @@ fn a_realm_is_moved_by_an_operator_and_back() {
     let mut second = realm.node("second").follows(&realm);
     for round in 1..=4_u64 {
         assert_eq!(count(&first), round);
-        eventually("the follower has beaten", || realm.realms()["nodes"].as_array()?.get(1).cloned());
-        let moved = theater(&["realm", "move", "bank", &second.name, "--cluster", &realm.url], None);
-        assert!(moved.status.success(), "{}", text(&moved.stderr));
+        // A node that begins anew takes no part for a moment.
+        eventually("the realm is moved", || {
+            let moved = theater(&["realm", "move", "bank", &second.name, "--cluster", &realm.url], None);
+            moved.status.success().then_some(())
+        });
         second = second.owns(&realm);
         first = first.follows(&realm);
         std::mem::swap(&mut first, &mut second);
@@ -266,6 +351,17 @@ fn a_connection_beyond_the_machine_is_encrypted_and_checked_on_both_sides() {
     }
     let (is_done, said) = init(&trusted, Some("correct horse"));
     assert!(is_done, "{said}");
+    let file = tempfile::tempdir().expect("a directory");
+    let password = file.path().join("password");
+    std::fs::write(&password, "correct horse\n").expect("written");
+    let with_file = || {
+        let mut command = Command::new(THEATER);
+        command.args(["realms", "--cluster", &trusted]).env("THEATER_CLUSTER_PASSWORD_FILE", &password);
+        command.output().expect("the binary")
+    };
+    assert!(with_file().status.success(), "{}", text(&with_file().stderr));
+    std::fs::remove_file(&password).expect("removed");
+    assert!(text(&with_file().stderr).contains("cannot read the password in"), "{}", text(&with_file().stderr));
     server.kill();
 }
 

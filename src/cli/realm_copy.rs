@@ -2,7 +2,6 @@
 //! copy of all that the shared log holds.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -10,7 +9,7 @@ use super::Failure;
 use super::config::cluster_options;
 use crate::config::ClusterOptions;
 use crate::journal::DataDir;
-use crate::realm::{self, Follower, Node, NodeId};
+use crate::realm;
 
 /// The temporary directories of copies: they go when the process ends.
 static HELD: Mutex<Vec<DataDir>> = Mutex::new(Vec::new());
@@ -26,9 +25,7 @@ pub(super) fn readable_dir(named: &Path) -> Result<PathBuf, Failure> {
     let dir = outer.path().join("realm");
     HELD.lock().push(outer);
     let copy = DataDir::open(&dir).map_err(Failure::no)?;
-    let node = Node { realm, id: NodeId::new("reader").map_err(Failure::no)?, address: String::new() };
-    let follower = Follower::begin(&cluster, &node, Duration::MAX, journal, copy, &|_| ()).map_err(Failure::no)?;
-    follower.copy_all().map_err(Failure::no)?;
+    realm::copy_all(&cluster, &realm, journal, copy).map_err(Failure::no)?;
     Ok(dir)
 }
 

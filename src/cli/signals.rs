@@ -24,6 +24,8 @@ struct Watched {
     /// The runtime that a signal shuts down. None before the first actor begins: until then no actor has to be
     /// suspended.
     theater: Mutex<Option<TheaterHandle>>,
+    /// Whether the process follows a realm: then the first signal ends that in order.
+    is_following: AtomicBool,
     was_asked: AtomicBool,
 }
 
@@ -62,6 +64,11 @@ impl Watch {
         }
     }
 
+    /// From now on, or no more, the process follows a realm: it asks itself whether it [was asked](Self::was_asked) to end.
+    pub(super) fn follows(&self, is_following: bool) {
+        self.0.is_following.store(is_following, Ordering::Release);
+    }
+
     /// Whether a signal has asked for a shutdown.
     pub(super) fn was_asked(&self) -> bool {
         self.0.was_asked.load(Ordering::Acquire)
@@ -69,6 +76,10 @@ impl Watch {
 
     fn heard(&self, signal: i32) {
         let theater = self.0.theater.lock().clone();
+        let is_following = self.0.is_following.load(Ordering::Acquire);
+        if theater.is_none() && is_following && !self.0.was_asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let Some(theater) = theater else {
             let words = "theater: ending before anything was started";
             end_at_once(128 + signal, || stderr::hasty_words(words));

@@ -12,22 +12,19 @@
 //! *The lease* counts only while the server answers this node: a look that fails or takes long begins it again. So a follower
 //! that was itself frozen or cut off takes nothing from an owner that lives.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::address::Node;
 use super::cluster::{Cluster, ClusterError};
-use super::guard::{BEAT_EVERY, say_beat, say_gone};
+use super::fetch::Fetcher;
+use super::guard::{BEAT_EVERY, OwnerGuard, say_beat, say_gone};
 use super::look::RealmSeen;
 use super::shared_log::{RetryDelay, TakenRealm};
-use super::statements::{BATCH, COMPONENT, COMPONENTS, NAMESAKE, RENEW, REWRITTEN, SEGMENT, TAIL, TAKE};
+use super::statements::{NAMESAKE, RENEW, TAKE};
 use crate::base::clock;
 use crate::base::wait;
-use crate::chain::ComponentDigest;
-use crate::journal::{DataDir, JournalError, RealmFile, Replica, ReplicaTip};
-use crate::net::postgres::{Connection, PostgresFault, SqlValue};
+use crate::journal::DataDir;
+use crate::net::postgres::{Connection, SqlValue};
 
 /// Between two looks at a realm that is another's.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -60,13 +57,20 @@ pub(crate) struct Follower<'a> {
     cluster: &'a Cluster,
     node: &'a Node,
     lease: Duration,
-    replica: Replica,
-    /// Called with each component that is new here, so that it is compiled before it is needed.
-    prepare: &'a dyn Fn(&[u8]),
-    rewrites: i64,
+    fetch: Fetcher<'a>,
     still: Still,
-    asked_for_components: Option<Instant>,
+    components: Due,
     beat: Option<Instant>,
+}
+
+/// When the components are asked for.
+#[derive(Clone, Copy)]
+enum Due {
+    Now,
+    /// They were asked for then, and nothing has come since.
+    Not(Instant),
+    /// They were asked for then, and batches have come since, which may name others.
+    Again(Instant),
 }
 
 /// Since when the owner's beat has not changed while the server answered.
@@ -123,29 +127,18 @@ impl<'a> Follower<'a> {
             }
             wait::sleep(LOOK_EVERY);
         }
-        let file = RealmFile { realm: realm.to_owned(), journal };
-        let replica = open_replica(&mut connection, cluster, dir, &file)?;
-        Ok(Self {
-            cluster,
-            node,
-            lease,
-            replica,
-            prepare,
-            rewrites: 0,
-            still: Still::default(),
-            asked_for_components: None,
-            beat: None,
-        })
+        let fetch = Fetcher::open(&mut connection, (cluster, &node.realm), journal, dir, prepare)?;
+        Ok(Self { cluster, node, lease, fetch, still: Still::default(), components: Due::Now, beat: None })
     }
 
     /// Follows until this node owns the realm, or `ends` says so. `told` hears what was seen, whenever that has changed.
     pub(crate) fn follow(
         mut self,
-        ends: &Arc<AtomicBool>,
+        ends: &dyn Fn() -> bool,
         mut told: impl FnMut(&OwnerSeen),
     ) -> Result<Followed, ClusterError> {
         let (mut line, mut patience, mut last) = (None, RetryDelay::default(), None);
-        while !ends.load(Ordering::Acquire) {
+        while !ends() {
             match self.step(&mut line, &mut |seen| {
                 if last.as_ref() != Some(seen) {
                     told(seen);
@@ -153,7 +146,7 @@ impl<'a> Follower<'a> {
                 }
             }) {
                 Ok(Step::Owns(taken)) => {
-                    self.replica.close()?;
+                    self.fetch.close()?;
                     return Ok(Followed::Owns(taken));
                 }
                 Ok(Step::Again(time)) => {
@@ -171,22 +164,8 @@ impl<'a> Follower<'a> {
         if let Some(connection) = &mut line {
             say_gone(connection, self.node);
         }
-        self.replica.close()?;
+        self.fetch.close()?;
         Ok(Followed::Ended)
-    }
-
-    /// Copies everything that the log holds now, and takes nothing.
-    pub(crate) fn copy_all(mut self) -> Result<ReplicaTip, ClusterError> {
-        let named = |fault| self.cluster.named(fault);
-        let mut connection = self.cluster.connect().map_err(named)?;
-        let look = RealmSeen::at(&mut connection, &self.node.realm).map_err(named)?;
-        self.catch_up(&mut connection, look.head)?;
-        self.take_rewrites(&mut connection, look.rewrites)?;
-        self.take_components(&mut connection)?;
-        self.replica.index()?;
-        let tip = self.replica.tip();
-        self.replica.close()?;
-        Ok(tip)
     }
 
     fn step(&mut self, line: &mut Option<Connection>, told: &mut dyn FnMut(&OwnerSeen)) -> Result<Step, ClusterError> {
@@ -205,7 +184,7 @@ impl<'a> Follower<'a> {
         let still = self.still.after(&look, answered);
         let own = uuid::Uuid::from_bytes(self.node.id.instance).to_string();
         let is_heir = look.heir.as_ref() == Some(&self.node.id.name);
-        self.check_is_all_there(look.head)?;
+        self.fetch.check_is_all_there(look.head)?;
         // The server has executed a statement whose answer was lost.
         let is_own = look.owner.as_ref() == Some(&own);
         let is_free = look.owner.is_none() && (look.heir.is_none() || is_heir);
@@ -216,24 +195,28 @@ impl<'a> Follower<'a> {
             return Ok(Step::Again(Duration::ZERO));
         }
         if self.beat.is_none_or(|last| clock::since(last) >= BEAT_EVERY) {
-            say_beat(connection, self.node, self.replica.tip().batch).map_err(named)?;
+            say_beat(connection, self.node, self.fetch.tip().batch).map_err(named)?;
             self.beat = Some(clock::now());
         }
-        let before = self.replica.tip().batch;
-        self.tail(connection, look.head)?;
+        let before = self.fetch.tip().batch;
+        self.fetch.tail(connection, look.head)?;
         // The log says that data is dropped before it is: so the segments are sealed here, too, once all of it is copied.
-        if self.replica.tip().batch >= look.head {
-            self.take_rewrites(connection, look.rewrites)?;
+        if self.fetch.tip().batch >= look.head {
+            self.fetch.take_rewrites(connection, look.rewrites)?;
         }
-        if before != self.replica.tip().batch || self.asked_for_components.is_none() {
-            let is_due = self.asked_for_components.is_none_or(|last| clock::since(last) >= COMPONENTS_EVERY);
-            if is_due {
-                self.take_components(connection)?;
-                self.asked_for_components = Some(clock::now());
+        if before != self.fetch.tip().batch {
+            self.fetch.index()?;
+            if let Due::Not(asked) = self.components {
+                self.components = Due::Again(asked);
             }
-            self.replica.index()?;
         }
-        let behind = look.head.saturating_sub(self.replica.tip().batch);
+        if matches!(self.components, Due::Now)
+            || matches!(self.components, Due::Again(asked) if clock::since(asked) >= COMPONENTS_EVERY)
+        {
+            self.fetch.take_components(connection)?;
+            self.components = Due::Not(clock::now());
+        }
+        let behind = look.head.saturating_sub(self.fetch.tip().batch);
         let is_behind = behind > 0;
         let address = look.address.unwrap_or_else(|| "address unknown".into());
         told(&OwnerSeen { owner: look.node.zip(Some(address)), behind });
@@ -263,174 +246,27 @@ impl<'a> Follower<'a> {
         let taken = taken.map_err(named)?;
         let Some(row) = taken.rows.first() else { return Ok(None) };
         let taken = TakenRealm::of(row).map_err(named)?;
-        self.check_is_all_there(taken.head)?;
-        let rewrites = RealmSeen::at(connection, &self.node.realm).map_err(named)?.rewrites;
-        self.catch_up(connection, taken.head)?;
-        self.take_rewrites(connection, rewrites)?;
-        self.take_components(connection)?;
-        self.replica.index()?;
-        let tip = self.replica.tip();
+        // What is to be fetched and compiled may take longer than the lease: this node lives meanwhile.
+        let head = taken.head;
+        let beats = OwnerGuard::start(self.cluster.clone(), self.node.clone(), move || head, || (), |_| ());
+        let _beats =
+            beats.map_err(|error| ClusterError::Refused(format!("cannot start the guard's thread: {error}")))?;
+        let look = RealmSeen::at(connection, &self.node.realm).map_err(named)?;
+        self.fetch.fetch_all(connection, &look)?;
+        let tip = self.fetch.tip();
         if (tip.batch, tip.position, tip.digest) != (taken.head, taken.position, taken.digest) {
             let why = format!("the log of the realm {} ends otherwise than its owner has said", self.node.realm);
             return Err(ClusterError::Refused(why));
         }
-        say_beat(connection, self.node, tip.batch).map_err(|fault| self.cluster.named(fault))?;
         log::info!("this node owns the realm {}, from epoch {} on", self.node.realm, taken.epoch);
         Ok(Some(taken))
-    }
-
-    /// The owner copies a batch after its commit, and others copy what is committed: so what is here was.
-    fn check_is_all_there(&self, head: u64) -> Result<(), ClusterError> {
-        let here = self.replica.tip().batch;
-        if head >= here {
-            Ok(())
-        } else {
-            Err(lost(self.cluster, self.node.realm.as_str(), head + 1, self.replica.dir()))
-        }
-    }
-
-    /// Copies batches up to this one.
-    fn catch_up(&mut self, connection: &mut Connection, head: u64) -> Result<(), ClusterError> {
-        while self.replica.tip().batch < head {
-            let before = self.replica.tip().batch;
-            self.tail(connection, head)?;
-            if self.replica.tip().batch == before {
-                let why = format!("the log of the realm {} lacks batch {}", self.node.realm, before + 1);
-                return Err(ClusterError::Refused(why));
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies the next batches.
-    fn tail(&mut self, connection: &mut Connection, head: u64) -> Result<(), ClusterError> {
-        let named = |fault| self.cluster.named(fault);
-        let after = self.replica.tip().batch;
-        if after >= head {
-            return Ok(());
-        }
-        let values = [SqlValue::Text(self.node.realm.as_str()), number(after)];
-        for row in connection.ask(TAIL, &values).map_err(named)?.rows {
-            let format = u8::try_from(row.number(2).map_err(named)?).unwrap_or(u8::MAX);
-            self.replica.take(&row.bytes(3).map_err(named)?, format)?;
-        }
-        Ok(())
-    }
-
-    /// Fetches the segments from which data was dropped since they were copied.
-    fn take_rewrites(&mut self, connection: &mut Connection, rewrites: i64) -> Result<(), ClusterError> {
-        if rewrites == self.rewrites {
-            return Ok(());
-        }
-        let named = |fault| self.cluster.named(fault);
-        let realm = SqlValue::Text(self.node.realm.as_str());
-        let here = self.replica.generations();
-        for row in connection.ask(REWRITTEN, &[realm]).map_err(named)?.rows {
-            let (segment, generation) = (row.number(0).map_err(named)?, row.number(1).map_err(named)?);
-            let (Ok(segment), Ok(generation)) = (u32::try_from(segment), u32::try_from(generation)) else {
-                return Err(named(PostgresFault::Unexpected("a segment has no number".into())));
-            };
-            if here.get(&segment).is_some_and(|here| *here >= generation) {
-                continue;
-            }
-            let mut batches: Vec<Vec<u8>> = Vec::new();
-            let mut after = 0;
-            loop {
-                let values = [realm, SqlValue::Number(segment.into()), SqlValue::Number(after)];
-                let next = connection.ask(SEGMENT, &values).map_err(named)?.rows;
-                let Some(last) = next.last() else { break };
-                after = last.number(0).map_err(named)?;
-                for row in &next {
-                    batches.push(row.bytes(1).map_err(named)?.to_vec());
-                }
-            }
-            self.replica.replace(segment, generation, &batches)?;
-        }
-        self.rewrites = rewrites;
-        Ok(())
-    }
-
-    /// Fetches the components that are not here, and has them compiled.
-    fn take_components(&mut self, connection: &mut Connection) -> Result<(), ClusterError> {
-        let named = |fault| self.cluster.named(fault);
-        let known = connection.ask(COMPONENTS, &[SqlValue::Text(self.node.realm.as_str())]).map_err(named)?;
-        for row in known.rows {
-            let digest = ComponentDigest(row.array(0).map_err(named)?);
-            if self.replica.has_component(digest) {
-                continue;
-            }
-            let found = connection.ask(COMPONENT, &[SqlValue::Bytes(digest.as_bytes())]).map_err(named)?;
-            let bytes = found.rows.first().map(|row| row.bytes(0)).transpose().map_err(named)?.unwrap_or_default();
-            if ComponentDigest::of(&bytes) != digest {
-                let why = format!("the component {digest} in {} is not what its name says", self.cluster);
-                return Err(ClusterError::Refused(why));
-            }
-            self.replica.store_component(digest, &bytes)?;
-            (self.prepare)(&bytes);
-        }
-        Ok(())
     }
 }
 
 enum Step {
     Owns(TakenRealm),
-    /// RealmSeen again after this time.
+    /// Look again after this time.
     Again(Duration),
-}
-
-fn number(count: u64) -> SqlValue<'static> {
-    SqlValue::Number(i64::try_from(count).unwrap_or(i64::MAX))
-}
-
-/// Opens the copy, or sets it aside and begins another.
-fn open_replica(
-    connection: &mut Connection,
-    cluster: &Cluster,
-    dir: DataDir,
-    file: &RealmFile,
-) -> Result<Replica, ClusterError> {
-    let dir = match Replica::open(dir, file) {
-        Ok(replica) => match agrees(connection, cluster, &replica, file)? {
-            true => return Ok(replica),
-            false => {
-                log::warn!("{} has gone another way than the realm {}", replica.dir().display(), file.realm);
-                replica.set_aside()?
-            }
-        },
-        Err((_, error @ (JournalError::OfAnother { .. } | JournalError::Directory { .. }))) => return Err(error.into()),
-        Err((dir, error)) => {
-            log::warn!("the copy of the realm {} cannot be gone on with: {error}", file.realm);
-            Replica::set_aside_in(dir)?
-        }
-    };
-    Replica::open(dir, file).map_err(|(_, error)| error.into())
-}
-
-/// Whether what the copy holds is the beginning of the log.
-fn agrees(
-    connection: &mut Connection,
-    cluster: &Cluster,
-    replica: &Replica,
-    file: &RealmFile,
-) -> Result<bool, ClusterError> {
-    let named = |fault| cluster.named(fault);
-    let tip = replica.tip();
-    if tip.batch == 0 {
-        return Ok(true);
-    }
-    let found = connection.ask(BATCH, &[SqlValue::Text(&file.realm), number(tip.batch)]).map_err(named)?;
-    match found.rows.first() {
-        Some(row) => Ok(replica.is_last(&row.bytes(0).map_err(named)?)),
-        None => Err(lost(cluster, &file.realm, tip.batch, replica.dir())),
-    }
-}
-
-fn lost(cluster: &Cluster, realm: &str, batch: u64, dir: &Path) -> ClusterError {
-    let dir = dir.display();
-    ClusterError::Refused(format!(
-        "{cluster} has lost what was acknowledged: its log of the realm {realm} lacks batch {batch}, which {dir} holds. Bring back \
-         the server that has it; to give up what is lost, move {dir} away"
-    ))
 }
 
 #[cfg(test)]

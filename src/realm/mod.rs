@@ -21,6 +21,7 @@
 mod address;
 mod cluster;
 mod examine;
+mod fetch;
 mod follower;
 mod guard;
 mod import;
@@ -32,6 +33,7 @@ mod statements;
 pub(crate) use address::{Node, NodeId, RealmName};
 pub(crate) use cluster::{Cluster, ClusterError};
 pub(crate) use examine::{Examined, examine};
+pub(crate) use fetch::copy_all;
 pub(crate) use follower::{Followed, Follower, OwnerSeen};
 pub(crate) use guard::{OwnerGuard, OwnerTold};
 pub(crate) use import::import;

@@ -252,8 +252,11 @@ impl RemoteLog for SharedLog {
         let what = "dropping data from the log";
         for (number, bytes) in batches {
             let number = i64::try_from(*number).expect("batches are counted one by one");
-            let values = [SqlValue::Text(self.realm()), SqlValue::Number(number), SqlValue::Bytes(bytes)];
-            self.until_done(what, |connection| connection.ask(REWRITE, &values))?;
+            let owner = SqlValue::Uuid(&self.node.id.instance);
+            let values = [SqlValue::Text(self.realm()), SqlValue::Number(number), SqlValue::Bytes(bytes), owner];
+            if self.until_done(what, |connection| connection.ask(REWRITE, &values))?.affected == 0 {
+                return Err(self.fence());
+            }
         }
         let values =
             [SqlValue::Text(self.realm()), SqlValue::Number(segment.into()), SqlValue::Number(generation.into())];

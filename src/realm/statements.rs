@@ -126,8 +126,11 @@ pub(super) const REWRITTEN: &str = "select segment, generation from theater.rewr
 pub(super) const SEGMENT: &str =
     "select number, batch from theater.log where realm = $1 and segment = $2 and number > $3 order by number limit 64";
 
-/// Data is dropped from a batch. That it shall be was appended before, so it does no harm where a former owner does it.
-pub(super) const REWRITE: &str = "update theater.log set batch = $3 where realm = $1 and number = $2";
+/// Data is dropped from a batch. A former owner that goes on with this would bring back what another has dropped since: so a
+/// takeover waits for it, and it changes nothing after one.
+pub(super) const REWRITE: &str = "with fence as (\
+     select 1 from theater.realms where name = $1 and owner = $4 for share) \
+     update theater.log set batch = $3 from fence where realm = $1 and number = $2";
 
 pub(super) const REWROTE: &str = "insert into theater.rewrites (realm, segment, generation) values ($1, $2, $3) \
      on conflict (realm, segment) do update set generation = greatest(rewrites.generation + 1, excluded.generation)";

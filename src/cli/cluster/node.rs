@@ -13,7 +13,6 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
@@ -66,9 +65,15 @@ pub(in crate::cli) fn run_node(
     }
     say!("realm       {} of {}, node {}", options.realm, options.cluster, options.node.name);
     say!("promise     what is acknowledged {promise}");
-    let taken = match follow(settings, options, &node, journal)? {
+    watch.follows(true);
+    let followed = follow(settings, options, &node, journal, watch);
+    watch.follows(false);
+    let taken = match followed? {
         Followed::Owns(taken) => taken,
-        Followed::Ended => return Ok(()),
+        Followed::Ended => {
+            service_manager::stopping();
+            return Ok(());
+        }
     };
     own(settings, options, &node, taken, actors, watch)
 }
@@ -89,7 +94,13 @@ fn check_actors(settings: &Settings, actors: &[ActorSource]) -> Done {
 }
 
 /// Follows until this node owns the realm.
-fn follow(settings: &Settings, options: &RealmOptions, node: &Node, journal: [u8; 16]) -> Result<Followed, Failure> {
+fn follow(
+    settings: &Settings,
+    options: &RealmOptions,
+    node: &Node,
+    journal: [u8; 16],
+    watch: &Watch,
+) -> Result<Followed, Failure> {
     let metrics = settings.metrics().map(serving::bind_metrics).transpose()?.map(BoundMetrics::serve_early).transpose();
     let metrics = metrics.map_err(|error| Failure::no(format!("cannot start the metrics' threads: {error}")))?;
     let engine = GuestEngine::new(settings.code_cache().as_deref()).map_err(Failure::no)?;
@@ -105,7 +116,7 @@ fn follow(settings: &Settings, options: &RealmOptions, node: &Node, journal: [u8
     service_manager::ready();
     let mut last_owner = None;
     follower
-        .follow(&Arc::<AtomicBool>::default(), |seen| {
+        .follow(&|| watch.was_asked(), |seen| {
             metrics.iter().for_each(|metrics: &MetricsServer| metrics.follows(where_to_ask(node, seen)));
             if last_owner.as_ref() != Some(&seen.owner)
                 && let Some((owner, address)) = &seen.owner
